@@ -1,0 +1,232 @@
+# kcmtool. A new file in a folder below is built at once: nothing to add here.
+#
+#   bpf/X.bpf.c        -> skel/X.skel.h            src/*.c, src/lib/*.c -> build/kcmtool
+#   src/lib/*.c        -> build/libkcm.{a,so.0}    examples/X.c         -> build/examples/X
+#   tests/unit/*.c, tests/bpf/*.c, tests/e2e/*.c   -> build/tests/X     (test_X.c runs under cmocka)
+#   tests/bpf/X.bpf.c  -> build/tests/X.bpf.o and skel/X.skel.h
+#   tests/fuzz/fuzz_X.c -> build/fuzz/fuzz_X       tests/bench/X.c      -> build/bench/X
+#
+# Variables: CC=gcc|clang, BUILD=DIR (separate build), SAN=address,undefined, DESTDIR=, PREFIX=.
+
+VERSION := 0.1.0
+SOVERSION := 0
+
+PREFIX ?= /usr/local
+BUILD ?= build
+SKEL ?= $(if $(filter build,$(BUILD)),skel,$(BUILD)/skel)
+SAN ?=
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG ?= clang
+BPFTOOL ?= $(shell PATH=$$PATH:/usr/sbin:/sbin command -v bpftool || echo bpftool)
+RST2MAN ?= rst2man
+
+WARN := -Wall -Wextra -Werror -Wno-unused-command-line-argument
+INCLUDES := -I$(SKEL) -Ibpf -Isrc -Isrc/lib
+CPPFLAGS += -D_GNU_SOURCE -DKCM_VERSION='"$(VERSION)"' $(INCLUDES)
+CFLAGS ?= -O2 -g
+ALL_CFLAGS = -std=gnu11 $(filter-out $(if $(filter gcc%,$(notdir $(CC))),-Wno-unused-command-line-argument),$(WARN)) \
+	-fPIC -fvisibility=hidden -pthread $(CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+ALL_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed
+BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Ivmlinux -Ibpf -Isrc/lib -D__KCM_BPF__
+
+# A library is linked statically where its archive is installed.
+static = $(if $(findstring /,$(shell $(CC) -print-file-name=lib$(1).a)),-l:lib$(1).a,-l$(1))
+TOOL_LIBS = $(foreach l,bpf elf z jansson cap seccomp,$(call static,$(l)))
+DYN_LIBS := -lbpf -lelf -lz
+TEST_LIBS := -lcmocka -ljansson -lcap -lseccomp $(DYN_LIBS)
+
+# ---- sources ----------------------------------------------------------------------------------
+BPF_SRC := $(wildcard bpf/*.bpf.c)
+TEST_BPF_SRC := $(wildcard tests/bpf/*.bpf.c)
+LIB_SRC := $(wildcard src/lib/*.c)
+TOOL_SRC := $(wildcard src/*.c)
+EXAMPLE_SRC := $(wildcard examples/*.c)
+TEST_SRC := $(filter-out %.bpf.c,$(wildcard tests/unit/*.c tests/bpf/*.c tests/e2e/*.c))
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
+MAN_SRC := $(wildcard src/man/*.rst.in)
+
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
+LIBKCM_A := $(BUILD)/libkcm.a
+LIBKCM_SO := $(BUILD)/libkcm.so.$(SOVERSION)
+LIBCLI_A := $(BUILD)/libcli.a
+TOOL := $(BUILD)/kcmtool
+EXAMPLES := $(EXAMPLE_SRC:examples/%.c=$(BUILD)/examples/%)
+TESTS := $(patsubst %.c,$(BUILD)/tests/%,$(notdir $(TEST_SRC)))
+TEST_BPF := $(TEST_BPF_SRC:tests/bpf/%.bpf.c=$(BUILD)/tests/%.bpf.o)
+FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+BENCHES := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
+SKELS := $(BPF_SRC:bpf/%.bpf.c=$(SKEL)/%.skel.h) $(TEST_BPF_SRC:tests/bpf/%.bpf.c=$(SKEL)/%.skel.h)
+MANS := $(MAN_SRC:src/man/%.rst.in=$(BUILD)/man/%)
+COMPLETIONS := $(BUILD)/completion/kcmtool $(BUILD)/completion/_kcmtool
+
+.PHONY: all libs skels tests fuzzers benches doc test check lint bench demo fuzz deps vmlinux install clean FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SECONDEXPANSION:
+
+all: libs $(TOOL) $(EXAMPLES) doc
+libs: $(LIBKCM_A) $(LIBKCM_SO) $(BUILD)/libkcm.so
+skels: $(SKELS)
+tests: all $(TEST_BPF) $(TESTS)
+fuzzers: $(FUZZERS)
+benches: libs $(BENCHES)
+doc: $(MANS) $(COMPLETIONS)
+
+# ---- BPF objects and skeletons ----------------------------------------------------------------
+$(BUILD)/bpf/%.raw.o: bpf/%.bpf.c Makefile
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/bpf/%.bpf.o: $(BUILD)/bpf/%.raw.o
+	$(BPFTOOL) gen object $@ $<
+
+$(BUILD)/tests/%.raw.o: tests/bpf/%.bpf.c Makefile
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -Itests/bpf -MMD -MP -c $< -o $@
+
+$(BUILD)/tests/%.bpf.o: $(BUILD)/tests/%.raw.o
+	$(BPFTOOL) gen object $@ $<
+
+$(SKEL)/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	@mkdir -p $(@D)
+	$(BPFTOOL) gen skeleton $< > $@.tmp && mv $@.tmp $@
+
+$(SKEL)/%.skel.h: $(BUILD)/tests/%.bpf.o
+	@mkdir -p $(@D)
+	$(BPFTOOL) gen skeleton $< > $@.tmp && mv $@.tmp $@
+
+# ---- user space -------------------------------------------------------------------------------
+# A file waits only for the skeletons it names, so that one broken BPF program stops few others.
+skels_of = $(addprefix $(SKEL)/,$(shell grep -ohE '[a-z0-9_]+\.skel\.h' $(wildcard $(1)) | sort -u))
+
+# Rebuild everything when compiler or flags change.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' "$(CC) $(CFLAGS) $(SAN) $(VERSION)" | cmp -s - $@ || \
+		printf '%s\n' "$(CC) $(CFLAGS) $(SAN) $(VERSION)" > $@
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags | $$(call skels_of,$$*.c)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIBKCM_A): $(LIB_OBJ)
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+
+$(LIBKCM_SO): $(LIB_OBJ) $(wildcard src/lib/libkcm.map)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -shared -Wl,-soname,libkcm.so.$(SOVERSION) \
+		$(addprefix -Wl$(comma)--version-script=,$(wildcard src/lib/libkcm.map)) $(LIB_OBJ) -o $@ $(DYN_LIBS)
+
+$(BUILD)/libkcm.so: $(LIBKCM_SO)
+	ln -sf $(<F) $@
+
+$(LIBCLI_A): $(filter-out $(BUILD)/obj/src/main.o,$(TOOL_OBJ))
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+
+$(TOOL): $(TOOL_OBJ) $(LIBKCM_A)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ -o $@ $(TOOL_LIBS)
+
+$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(LIBKCM_A)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ -o $@ $(DYN_LIBS)
+
+# A test that includes a header of the tool (out.h, cmd.h, ...) is linked with the tool's objects too.
+TOOL_HEADERS := $(notdir $(wildcard src/*.h))
+cli_of = $(if $(and $(TOOL_HEADERS),$(shell grep -lE '^\#include "($(subst $(space),|,$(TOOL_HEADERS)))"' $(1))),$(LIBCLI_A))
+define test_rule
+$(BUILD)/tests/$(basename $(notdir $(1))): $(BUILD)/obj/$(1:.c=.o) $(call cli_of,$(1)) $(LIBKCM_A)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) $$^ -o $$@ $$(TEST_LIBS)
+endef
+empty :=
+space := $(empty) $(empty)
+comma := ,
+$(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBKCM_A)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ -o $@ $(DYN_LIBS) -ljansson -lm
+
+# A fuzzer includes the .c files it tests.
+$(BUILD)/fuzz/%: tests/fuzz/%.c | $$(call skels_of,tests/fuzz/$$*.c)
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) -std=gnu11 -g -O1 $(WARN) -MMD -MP -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=all $< -o $@ $(DYN_LIBS) -ljansson -lcap
+
+# ---- manual pages, completion -----------------------------------------------------------------
+# @SYNOPSIS object@ in a page is replaced by what the command table says.
+$(BUILD)/man/%: src/man/%.rst.in $(TOOL) src/man/fill
+	@mkdir -p $(@D)
+	src/man/fill $(TOOL) $< > $@.rst
+	$(RST2MAN) --strict $@.rst $@
+
+$(BUILD)/completion/kcmtool: $(TOOL)
+	@mkdir -p $(@D)
+	$(TOOL) completion bash > $@
+
+$(BUILD)/completion/_kcmtool: $(TOOL)
+	@mkdir -p $(@D)
+	$(TOOL) completion zsh > $@
+
+# ---- targets for people -----------------------------------------------------------------------
+# Commands that may have to install packages first start make again: the first run could not see them.
+deps:
+	@tests/deps
+
+test: deps
+	@$(MAKE) --no-print-directory tests fuzzers
+	@BUILD=$(BUILD) tests/run
+
+check: test
+
+fuzz: fuzzers
+	@BUILD=$(BUILD) tests/run fuzz
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) examples/demo.sh
+
+bench: deps
+	@$(MAKE) --no-print-directory all benches
+	@for b in tests/bench/*.sh; do BUILD=$(BUILD) $$b || exit 1; done
+
+bench-%: deps
+	@$(MAKE) --no-print-directory all benches
+	@BUILD=$(BUILD) tests/bench/$*.sh
+
+lint:
+	@tests/lint
+
+vmlinux:
+	vmlinux/generate vmlinux/types.txt > vmlinux/vmlinux.h.tmp
+	mv vmlinux/vmlinux.h.tmp vmlinux/vmlinux.h
+
+LIBDIR ?= $(PREFIX)/lib
+MANDIR ?= $(PREFIX)/share/man
+install: all
+	install -D -m 755 $(TOOL) $(DESTDIR)$(PREFIX)/sbin/kcmtool
+	install -D -m 755 $(LIBKCM_SO) $(DESTDIR)$(LIBDIR)/libkcm.so.$(SOVERSION)
+	ln -sf libkcm.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libkcm.so
+	install -D -m 644 $(LIBKCM_A) $(DESTDIR)$(LIBDIR)/libkcm.a
+	install -d $(DESTDIR)$(PREFIX)/include
+	for h in $(wildcard src/lib/kcm.h); do install -m 644 $$h $(DESTDIR)$(PREFIX)/include/; done
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@VERSION@|$(VERSION)|g' src/lib/kcm.pc.in \
+		> $(DESTDIR)$(LIBDIR)/pkgconfig/kcm.pc
+	for m in $(MANS); do install -D -m 644 $$m $(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}; done
+	install -D -m 644 $(BUILD)/completion/kcmtool $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kcmtool
+	install -D -m 644 $(BUILD)/completion/_kcmtool $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kcmtool
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed -e 's|@PREFIX@|$(PREFIX)|g' src/systemd/kcmtool.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/kcmtool.service
+
+clean:
+	rm -rf $(BUILD) $(SKEL)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
