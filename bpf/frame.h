@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * frame.h - where does a message end? The one framing source of BPF, libkcm, tests and fuzzers.
+ *
+ * A struct kcm_frame describes a protocol, a struct kcm_fstate is the place of one stream in it,
+ * kcm_frame_step() is asked about the message that begins at a position. The answer never depends
+ * on how the bytes were cut into segments. No libc, no unbounded loop: one step looks at 16
+ * words at most and asks to be called again (-EAGAIN) when that was not enough.
+ *
+ * Bytes are read through KCM_LD8() and KCM_LD64() only. KCM_LD64() may read up to 8 bytes past
+ * the last byte that is there, so buffers need KCM_FRAME_PAD readable bytes behind them. BPF
+ * programs define both before including this file, and mask the position in them.
+ */
+#ifndef KCM_FRAME_H
+#define KCM_FRAME_H
+
+#ifdef __bpf__
+/* vmlinux.h has the types, but no macro survives in BTF */
+#ifndef EAGAIN
+#define EAGAIN 11
+#endif
+#ifndef EPROTO
+#define EPROTO 71
+#endif
+#ifndef EMSGSIZE
+#define EMSGSIZE 90
+#endif
+#else
+#include <errno.h>
+#include <linux/types.h>
+#endif
+
+#define KCM_FRAME_PAD		16U	 /* readable bytes behind every buffer */
+#define KCM_FRAME_MAX_LIMIT	(1U << 30) /* no max_bytes above it: pos + length must fit 32 bits */
+#define KCM_FRAME_MAX_DEFAULT	(16U << 20)
+
+#define KCM_FINLINE static inline __attribute__((always_inline, unused))
+
+#ifndef KCM_LD64
+KCM_FINLINE __u64 kcm_frame_ld64(const void *p)
+{
+	__u64 v;
+
+	__builtin_memcpy(&v, p, sizeof(v));
+	return v;
+}
+#define KCM_LD8(base, pos)  (((const __u8 *)(base))[pos])
+#define KCM_LD64(base, pos) kcm_frame_ld64((const __u8 *)(base) + (pos))
+#endif
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define KCM_BE64(x) __builtin_bswap64(x)
+#define KCM_LE64(x) (x)
+#else
+#define KCM_BE64(x) (x)
+#define KCM_LE64(x) __builtin_bswap64(x)
+#endif
+
+enum kcm_frame_kind {
+	KCM_FRAME_LENGTH = 1,	/* a length field at a fixed place of a header */
+	KCM_FRAME_VARINT,	/* len_off bytes, then a LEB128 length, then the body */
+	KCM_FRAME_DELIM,	/* up to and including a delimiter of 1 or 2 bytes */
+	KCM_FRAME_FIXED,	/* always hdr_bytes */
+	KCM_FRAME_WEBSOCKET,	/* an HTTP head if the stream begins with one, then frames */
+	KCM_FRAME_RESP,		/* Redis: RESP2, RESP3, inline commands */
+	KCM_FRAME_MC_TEXT,	/* memcached text and meta commands, as a server reads them */
+	KCM_FRAME_NATS,		/* NATS client protocol, both directions */
+	KCM_FRAME_HTTP1,	/* HTTP/1 requests: head with Content-Length or chunked body */
+	KCM_FRAME_KINDS,
+};
+
+enum kcm_frame_order {
+	KCM_FRAME_BE,
+	KCM_FRAME_LE,
+};
+
+enum kcm_frame_flag {
+	KCM_FRAME_COUNTS_HDR = 1, /* the length counts the header: only for formatting, see add */
+	/*
+	 * A message whose first byte is 0 lacks the len_off bytes before the length field: the
+	 * start-up packets of PostgreSQL, which may come several times (SSLRequest, then the real
+	 * one). Their first byte is the top of a length below 2^24, a message type is never 0.
+	 */
+	KCM_FRAME_ZERO_UNTYPED = 2,
+};
+
+/*
+ * Written by kcm_frame_parse() of libkcm only: the fields are redundant, ready for the fast path.
+ * LENGTH: value = (64 bits at len_off, in order) >> shift & mask; whole message = value + add.
+ */
+struct kcm_frame {
+	enum kcm_frame_kind kind;
+	__u32 max_bytes;	/* of a whole message */
+	__u32 skip_bytes;	/* the stream begins with a preface: a message of its own */
+	__u32 hdr_bytes;	/* a message is never shorter */
+	__u32 len_off;
+	__u32 len_bytes;	/* width: LENGTH 1-8, VARINT at most this many (1-8) */
+	enum kcm_frame_order order;
+	enum kcm_frame_flag flags;
+	__u64 mask;
+	__u32 shift;
+	__s32 add;
+	__u32 delim_bytes;	/* 1 or 2 */
+	__u8 delim[4];
+	__u64 reserved;
+};
+
+/* Zero = start of a stream. Kept in a map value by BPF, never on its stack. */
+struct kcm_fstate {
+	__u32 w[4];		/* of the current message; 0 when none has begun */
+	__u32 started;		/* of the stream: preface seen */
+	__u32 reserved;
+};
+
+_Static_assert(sizeof(struct kcm_frame) == 64, "shared with BPF");
+_Static_assert(sizeof(struct kcm_fstate) == 24, "shared with BPF");
+
+#ifdef __bpf__
+/*
+ * The descriptor is a constant of .rodata: its loads must stay in the program, so that the
+ * verifier, not the compiler, sees the value user space has written there.
+ */
+#define KCM_FRAME_OPAQUE(f) asm volatile("" : "+r"(f))
+#else
+#define KCM_FRAME_OPAQUE(f) ((void)0)
+#endif
+
+#define KCM_FRAME_WORDS	   16			    /* 64-bit words one step may look at */
+#define KCM_FRAME_HUGE	   (1ULL << 40)		    /* no overflow below: 64-bit sums of 3 such */
+#define KCM_FRAME_BYTES(c) ((c) * 0x0101010101010101ULL) /* the byte c, eight times */
+
+/* 0x80 in every byte of the result that is zero in @x, and nowhere else */
+KCM_FINLINE __u64 kcm_frame_zero_bytes(__u64 x)
+{
+	const __u64 low7 = KCM_FRAME_BYTES(0x7fULL);
+
+	return ~(((x & low7) + low7) | x | low7);
+}
+
+/* index of the lowest byte that is 0x80 in @m, a result of the above; 8 if there is none */
+KCM_FINLINE __u32 kcm_frame_first_byte(__u64 m)
+{
+	return ((((m - 1) & ~m) >> 7 & KCM_FRAME_BYTES(1ULL)) * KCM_FRAME_BYTES(1ULL)) >> 56;
+}
+
+/* the answer for a message of @v + @add bytes, where less than @least is impossible */
+KCM_FINLINE int kcm_frame_total(const struct kcm_frame *f, __u64 v, __s64 add, __s64 least)
+{
+	__s64 total;
+
+	if (v > KCM_FRAME_HUGE)
+		return -EMSGSIZE;
+	total = (__s64)v + add;
+	if (total < least)
+		return -EPROTO;
+	if (total > (__s64)f->max_bytes)
+		return -EMSGSIZE;
+	return (int)total;
+}
+
+KCM_FINLINE void kcm_frame_next(struct kcm_fstate *s)
+{
+	s->w[0] = 0;
+	s->w[1] = 0;
+	s->w[2] = 0;
+	s->w[3] = 0;
+}
+
+KCM_FINLINE int kcm_frame_length(const struct kcm_frame *f, const void *base, __u32 pos,
+				 __u32 avail)
+{
+	__u32 off = f->len_off, untyped = 0;
+	__u64 v;
+
+	if ((f->flags & KCM_FRAME_ZERO_UNTYPED) && KCM_LD8(base, pos) == 0) {
+		untyped = off;
+		off = 0;
+	}
+	if (avail < off + f->len_bytes)
+		return 0;
+	v = KCM_LD64(base, pos + off);
+	v = (f->order == KCM_FRAME_BE ? KCM_BE64(v) : KCM_LE64(v)) >> f->shift & f->mask;
+	return kcm_frame_total(f, v, (__s64)f->add - untyped, (__s64)f->hdr_bytes - untyped);
+}
+
+KCM_FINLINE int kcm_frame_varint(const struct kcm_frame *f, const void *base, __u32 pos,
+				 __u32 avail)
+{
+	__u32 off = f->len_off, have, n;
+	__u64 v;
+
+	if (avail <= off)
+		return 0;
+	have = avail - off;
+	v = KCM_LE64(KCM_LD64(base, pos + off));
+	n = kcm_frame_first_byte(~v & KCM_FRAME_BYTES(0x80ULL)) + 1;
+	if (n > f->len_bytes || n > have)
+		return have >= f->len_bytes ? -EPROTO : 0;
+	v &= KCM_FRAME_BYTES(0x7fULL) >> (64 - 8 * n);
+	v = (v & 0x007f007f007f007fULL) | (v & 0x7f007f007f007f00ULL) >> 1;
+	v = (v & 0x00003fff00003fffULL) | (v & 0x3fff00003fff0000ULL) >> 2;
+	v = (v & 0x000000000fffffffULL) | (v & 0x0fffffff00000000ULL) >> 4;
+	return kcm_frame_total(f, v, (__s64)f->add + off + n, off + n);
+}
+
+/*
+ * kcm_frame_scan() - look for @last (preceded by @prev, if @two) from s->w[0] on
+ * Return: offset behind it; 0 = not here yet; -EAGAIN = not in the bytes of this step.
+ */
+KCM_FINLINE int kcm_frame_scan(struct kcm_fstate *s, const void *base, __u32 pos, __u32 avail,
+			       __u8 last, __u8 prev, int two)
+{
+	__u64 lasts = KCM_FRAME_BYTES((__u64)last), prevs = KCM_FRAME_BYTES((__u64)prev);
+	__u32 at = s->w[0], i;
+	__u64 carry = 0;
+
+	if (two && at && KCM_LD8(base, pos + at - 1) == prev)
+		carry = 0x80;
+	for (i = 0; i < KCM_FRAME_WORDS; i++) {
+		__u64 x, m, p;
+
+		if (at >= avail)
+			break;
+		x = KCM_LE64(KCM_LD64(base, pos + at));
+		m = kcm_frame_zero_bytes(x ^ lasts);
+		if (two) {
+			p = kcm_frame_zero_bytes(x ^ prevs);
+			m &= p << 8 | carry;
+			carry = p >> 56;
+		}
+		if (m) {
+			at += kcm_frame_first_byte(m) + 1;
+			if (at <= avail) {
+				s->w[0] = at;
+				return (int)at;
+			}
+			break; /* in the padding: bytes that are not there yet */
+		}
+		at += 8;
+	}
+	if (at >= avail) {
+		s->w[0] = avail;
+		return 0;
+	}
+	s->w[0] = at;
+	return -EAGAIN;
+}
+
+KCM_FINLINE int kcm_frame_delim(const struct kcm_frame *f, struct kcm_fstate *s, const void *base,
+				__u32 pos, __u32 avail)
+{
+	int two = f->delim_bytes == 2;
+	int r = kcm_frame_scan(s, base, pos, avail, f->delim[two], f->delim[0], two);
+
+	if (s->w[0] > f->max_bytes || (r <= 0 && s->w[0] == f->max_bytes))
+		return -EMSGSIZE;
+	return r;
+}
+
+#include "frame_text.h"
+
+/**
+ * kcm_frame_step() - how long is the message that begins at @base + @pos?
+ * @s:     place of this stream; zero at its start.
+ * @avail: bytes of the message (and of what follows it) that are here; may grow between calls.
+ * Return: > 0 whole length incl. header, may exceed @avail; 0 = need more bytes than @avail;
+ *         -EAGAIN = call again, same arguments; -EMSGSIZE above max_bytes; -EPROTO impossible.
+ *         Errors are final: there is no next message.
+ * A length > 0 is told once: @s then stands at the next message, which is to be asked for at
+ * @pos + length with the same @s. Remember the length while the message is incomplete; to ask
+ * again, restore a copy of @s from before.
+ */
+KCM_FINLINE int kcm_frame_step(const struct kcm_frame *f, struct kcm_fstate *s, const void *base,
+			       __u32 pos, __u32 avail)
+{
+	int r;
+
+	KCM_FRAME_OPAQUE(f);
+	if (!avail)
+		return 0;
+	if (f->skip_bytes && !s->started) {
+		s->started = 1;
+		return (int)f->skip_bytes;
+	}
+	switch (f->kind) {
+	case KCM_FRAME_LENGTH: /* no state, nothing to reset */
+		return kcm_frame_length(f, base, pos, avail);
+	case KCM_FRAME_VARINT:
+		return kcm_frame_varint(f, base, pos, avail);
+	case KCM_FRAME_FIXED:
+		return (int)f->hdr_bytes;
+	case KCM_FRAME_DELIM:
+		r = kcm_frame_delim(f, s, base, pos, avail);
+		break;
+	default:
+		r = kcm_frame_dedicated(f, s, base, pos, avail);
+		break;
+	}
+	if (r > 0)
+		kcm_frame_next(s);
+	return r;
+}
+
+#endif /* KCM_FRAME_H */
