@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <linux/magic.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include "../util.h"
+#include "pin.h"
+#include "pin.skel.h"
+
+#define LOCK_WAIT_MS  10000
+#define LOCK_RETRY_MS 10
+
+bool kcm_pin_name_ok(const char *name)
+{
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
+
+	return n && n < KCM_PIN_NAME && !name[n] && name[0] != '-';
+}
+
+int kcm_pin_path(char *path, size_t size, const char *system, const char *name, const char *file)
+{
+	int n;
+
+	if (!kcm_pin_name_ok(system) || (name && !kcm_pin_name_ok(name)))
+		return -EINVAL;
+	n = snprintf(path, size, KCM_PIN_ROOT "/%s%s%s%s%s", system, name ? "/" : "",
+		     name ? name : "", name && file ? "/" : "", name && file ? file : "");
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+static bool is_bpffs(void)
+{
+	struct statfs fs;
+
+	return statfs(KCM_BPFFS, &fs) == 0 && fs.f_type == BPF_FS_MAGIC;
+}
+
+static int make_dir(const char *path)
+{
+	return mkdir(path, 0755) && errno != EEXIST ? -errno : 0;
+}
+
+int kcm_pin_mount(void)
+{
+	if (!is_bpffs() && mount("bpf", KCM_BPFFS, "bpf", 0, NULL))
+		return -errno;
+	return make_dir(KCM_PIN_ROOT);
+}
+
+/* Unlink everything under @name, then @name. bpffs has no hard links and no symlink loops. */
+static int remove_tree(int parent_fd, const char *name)
+{
+	_cleanup_dir_ DIR *d = NULL;
+	struct dirent *e;
+	int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	d = fdopendir(fd);
+	if (!d) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	while ((e = readdir(d))) {
+		int err = 0;
+
+		if (streq(e->d_name, ".") || streq(e->d_name, ".."))
+			continue;
+		if (e->d_type == DT_DIR)
+			err = remove_tree(fd, e->d_name);
+		else if (unlinkat(fd, e->d_name, 0))
+			err = -errno;
+		if (err && err != -ENOENT)
+			return err;
+	}
+	return unlinkat(parent_fd, name, AT_REMOVEDIR) ? -errno : 0;
+}
+
+static int remove_stage(void)
+{
+	int err = remove_tree(AT_FDCWD, KCM_PIN_STAGE);
+
+	return err == -ENOENT ? 0 : err;
+}
+
+/* Directories that became empty go too; somebody else's are not empty. */
+static void prune(const char *system_dir)
+{
+	rmdir(system_dir);
+	rmdir(KCM_PIN_ROOT);
+}
+
+int kcm_pin_lock(void)
+{
+	_cleanup_fd_ int fd = -1;
+	int err;
+
+	if (!is_bpffs())
+		return -ENOENT;
+	/* The root of bpffs is locked, not our directory: it is never removed under a waiter. */
+	fd = open(KCM_BPFFS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB); waited += LOCK_RETRY_MS) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (waited >= LOCK_WAIT_MS)
+			return -EBUSY;
+		nanosleep(&(struct timespec){ .tv_nsec = LOCK_RETRY_MS * 1000000L }, NULL);
+	}
+	err = remove_stage();
+	return err ? err : TAKE_FD(fd);
+}
+
+static int check_existing(struct kcm_pin_txn *txn, const char *system, const char *name,
+			  bool replace)
+{
+	struct kcm_pin_info info;
+	int err = kcm_pin_info(system, name, &info);
+
+	if (err == -ENOENT)
+		return 0;
+	if (err && err != -ENODATA)
+		return err;
+	if (!err && info.layout > txn->layout)
+		return -ESTALE;
+	if (!err && info.layout == txn->layout && !replace)
+		return -EEXIST;
+	txn->replaces = true;
+	return 0;
+}
+
+int kcm_pin_begin(struct kcm_pin_txn *txn, const char *system, const char *name, __u32 layout,
+		  bool replace)
+{
+	int err;
+
+	*txn = (struct kcm_pin_txn){ .lock_fd = -1, .layout = layout, .dir = KCM_PIN_STAGE };
+	err = kcm_pin_path(txn->parent, sizeof(txn->parent), system, NULL, NULL);
+	if (!err)
+		err = kcm_pin_path(txn->final, sizeof(txn->final), system, name, NULL);
+	if (!err)
+		err = kcm_pin_mount();
+	if (err)
+		return err;
+	txn->lock_fd = kcm_pin_lock();
+	if (txn->lock_fd < 0)
+		return txn->lock_fd;
+	err = check_existing(txn, system, name, replace);
+	if (!err)
+		err = make_dir(KCM_PIN_ROOT); /* an unload may have removed it meanwhile */
+	if (!err)
+		err = make_dir(txn->parent);
+	if (!err && mkdir(txn->dir, 0755))
+		err = -errno;
+	if (err)
+		kcm_pin_abort(txn);
+	return err;
+}
+
+static int pin_info(const struct kcm_pin_txn *txn)
+{
+	struct kcm_pin_info info = {
+		.layout = txn->layout,
+		.creator_pid = getpid(),
+		.created_s = time(NULL),
+	};
+	char path[KCM_PIN_PATH + sizeof(KCM_PIN_LAYOUT) + 1];
+	struct pin_bpf *skel = pin_bpf__open_and_load();
+	__u32 key = 0;
+	int err;
+
+	if (!skel)
+		return -errno;
+	snprintf(info.tool, sizeof(info.tool), "%s", KCM_VERSION);
+	snprintf(path, sizeof(path), "%s/" KCM_PIN_LAYOUT, txn->dir);
+	err = bpf_map__update_elem(skel->maps.kcm_layout, &key, sizeof(key), &info, sizeof(info), 0);
+	if (!err)
+		err = bpf_map__pin(skel->maps.kcm_layout, path);
+	pin_bpf__destroy(skel);
+	return err;
+}
+
+int kcm_pin_commit(struct kcm_pin_txn *txn)
+{
+	unsigned int how = txn->replaces ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+	int err = pin_info(txn);
+
+	if (!err && renameat2(AT_FDCWD, txn->dir, AT_FDCWD, txn->final, how))
+		err = -errno;
+	kcm_pin_abort(txn); /* nothing is staged now, or what was replaced */
+	return err;
+}
+
+void kcm_pin_abort(struct kcm_pin_txn *txn)
+{
+	if (txn->lock_fd < 0)
+		return;
+	remove_stage();
+	prune(txn->parent);
+	close(TAKE_FD(txn->lock_fd));
+}
+
+int kcm_pin_remove(const char *system, const char *name)
+{
+	char parent[KCM_PIN_PATH], path[KCM_PIN_PATH];
+	_cleanup_fd_ int lock_fd = -1;
+	int err = kcm_pin_path(path, sizeof(path), system, name, NULL);
+
+	if (!err)
+		err = kcm_pin_path(parent, sizeof(parent), system, NULL, NULL);
+	if (err)
+		return err;
+	lock_fd = kcm_pin_lock();
+	if (lock_fd < 0)
+		return lock_fd;
+	if (renameat2(AT_FDCWD, path, AT_FDCWD, KCM_PIN_STAGE, RENAME_NOREPLACE))
+		return -errno;
+	err = remove_stage();
+	prune(parent);
+	return err;
+}
+
+int kcm_pin_info(const char *system, const char *name, struct kcm_pin_info *info)
+{
+	_cleanup_fd_ int fd = -1;
+	struct bpf_map_info map = { 0 };
+	__u32 key = 0, size = sizeof(map);
+	char path[KCM_PIN_PATH];
+	int err = kcm_pin_path(path, sizeof(path), system, name, NULL);
+
+	if (err)
+		return err;
+	if (access(path, F_OK))
+		return -errno;
+	err = kcm_pin_path(path, sizeof(path), system, name, KCM_PIN_LAYOUT);
+	if (err)
+		return err;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? -ENODATA : -errno;
+	if (bpf_obj_get_info_by_fd(fd, &map, &size))
+		return -errno;
+	/* The kernel writes value_size bytes: a foreign map must not overrun @info. */
+	if (map.type != BPF_MAP_TYPE_ARRAY || map.value_size != sizeof(*info))
+		return -ENODATA;
+	return bpf_map_lookup_elem(fd, &key, info) ? -errno : 0;
+}
+
+int kcm_pin_each(const char *system, int (*fn)(const char *name, void *arg), void *arg)
+{
+	_cleanup_dir_ DIR *d = NULL;
+	char path[KCM_PIN_PATH];
+	struct dirent *e;
+	int err = kcm_pin_path(path, sizeof(path), system, NULL, NULL);
+
+	if (err)
+		return err;
+	d = opendir(path);
+	if (!d)
+		return errno == ENOENT ? 0 : -errno;
+	while ((e = readdir(d)))
+		if (e->d_type == DT_DIR && kcm_pin_name_ok(e->d_name) && (err = fn(e->d_name, arg)))
+			return err;
+	return 0;
+}
