@@ -85,7 +85,8 @@ enum kcm_frame_flag {
 };
 
 /*
- * Written by kcm_frame_parse() of libkcm only: the fields are redundant, ready for the fast path.
+ * Written by kcm_frame_parse() of libkcm only: the fields are redundant, ready for the fast path,
+ * and kcm_frame_step() trusts them (a header fits max_bytes, and so on).
  * LENGTH: value = (64 bits at len_off, in order) >> shift & mask; whole message = value + add.
  */
 struct kcm_frame {
@@ -98,11 +99,11 @@ struct kcm_frame {
 	enum kcm_frame_order order;
 	enum kcm_frame_flag flags;
 	__u64 mask;
+	__s64 add;
 	__u32 shift;
-	__s32 add;
+	__u32 need_bytes;	/* LENGTH: len_off + len_bytes */
 	__u32 delim_bytes;	/* 1 or 2 */
 	__u8 delim[4];
-	__u64 reserved;
 };
 
 /* Zero = start of a stream. Kept in a map value by BPF, never on its stack. */
@@ -176,11 +177,11 @@ KCM_FINLINE int kcm_frame_length(const struct kcm_frame *f, const void *base, __
 		untyped = off;
 		off = 0;
 	}
-	if (avail < off + f->len_bytes)
+	if (avail < f->need_bytes - untyped)
 		return 0;
 	v = KCM_LD64(base, pos + off);
 	v = (f->order == KCM_FRAME_BE ? KCM_BE64(v) : KCM_LE64(v)) >> f->shift & f->mask;
-	return kcm_frame_total(f, v, (__s64)f->add - untyped, (__s64)f->hdr_bytes - untyped);
+	return kcm_frame_total(f, v, f->add - untyped, (__s64)f->hdr_bytes - untyped);
 }
 
 KCM_FINLINE int kcm_frame_varint(const struct kcm_frame *f, const void *base, __u32 pos,
@@ -200,7 +201,7 @@ KCM_FINLINE int kcm_frame_varint(const struct kcm_frame *f, const void *base, __
 	v = (v & 0x007f007f007f007fULL) | (v & 0x7f007f007f007f00ULL) >> 1;
 	v = (v & 0x00003fff00003fffULL) | (v & 0x3fff00003fff0000ULL) >> 2;
 	v = (v & 0x000000000fffffffULL) | (v & 0x0fffffff00000000ULL) >> 4;
-	return kcm_frame_total(f, v, (__s64)f->add + off + n, off + n);
+	return kcm_frame_total(f, v, f->add + off + n, off + n);
 }
 
 /*
@@ -257,7 +258,17 @@ KCM_FINLINE int kcm_frame_delim(const struct kcm_frame *f, struct kcm_fstate *s,
 	return r;
 }
 
+/* As kcm_frame_scan(), for the end of a line that must lie within max_bytes. */
+KCM_FINLINE int kcm_frame_line(const struct kcm_frame *f, struct kcm_fstate *s, const void *base,
+			       __u32 pos, __u32 avail)
+{
+	int r = kcm_frame_scan(s, base, pos, avail, '\n', 0, 0);
+
+	return s->w[0] > f->max_bytes || (r <= 0 && s->w[0] == f->max_bytes) ? -EMSGSIZE : r;
+}
+
 #include "frame_text.h"
+#include "frame_http.h"
 
 /**
  * kcm_frame_step() - how long is the message that begins at @base + @pos?
@@ -266,6 +277,7 @@ KCM_FINLINE int kcm_frame_delim(const struct kcm_frame *f, struct kcm_fstate *s,
  * Return: > 0 whole length incl. header, may exceed @avail; 0 = need more bytes than @avail;
  *         -EAGAIN = call again, same arguments; -EMSGSIZE above max_bytes; -EPROTO impossible.
  *         Errors are final: there is no next message.
+ * It never needs more than max_bytes: with so many here it does not return 0.
  * A length > 0 is told once: @s then stands at the next message, which is to be asked for at
  * @pos + length with the same @s. Remember the length while the message is incomplete; to ask
  * again, restore a copy of @s from before.
@@ -292,9 +304,23 @@ KCM_FINLINE int kcm_frame_step(const struct kcm_frame *f, struct kcm_fstate *s, 
 	case KCM_FRAME_DELIM:
 		r = kcm_frame_delim(f, s, base, pos, avail);
 		break;
-	default:
-		r = kcm_frame_dedicated(f, s, base, pos, avail);
+	case KCM_FRAME_WEBSOCKET:
+		r = kcm_frame_websocket(f, s, base, pos, avail);
 		break;
+	case KCM_FRAME_RESP:
+		r = kcm_frame_resp(f, s, base, pos, avail);
+		break;
+	case KCM_FRAME_MC_TEXT:
+		r = kcm_frame_mc_text(f, s, base, pos, avail);
+		break;
+	case KCM_FRAME_NATS:
+		r = kcm_frame_nats(f, s, base, pos, avail);
+		break;
+	case KCM_FRAME_HTTP1:
+		r = kcm_frame_http1(f, s, base, pos, avail);
+		break;
+	default:
+		return -EPROTO;
 	}
 	if (r > 0)
 		kcm_frame_next(s);
