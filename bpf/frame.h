@@ -30,9 +30,9 @@
 #include <linux/types.h>
 #endif
 
-#define KCM_FRAME_PAD		16U	 /* readable bytes behind every buffer */
-#define KCM_FRAME_MAX_LIMIT	(1U << 30) /* no max_bytes above it: pos + length must fit 32 bits */
-#define KCM_FRAME_MAX_DEFAULT	(16U << 20)
+#define KCM_FRAME_PAD         16U        /* readable bytes behind every buffer */
+#define KCM_FRAME_MAX_LIMIT   (1U << 30) /* no max_bytes above it: pos + length must fit 32 bits */
+#define KCM_FRAME_MAX_DEFAULT (16U << 20)
 
 #define KCM_FINLINE static inline __attribute__((always_inline, unused))
 
@@ -57,15 +57,15 @@ KCM_FINLINE __u64 kcm_frame_ld64(const void *p)
 #endif
 
 enum kcm_frame_kind {
-	KCM_FRAME_LENGTH = 1,	/* a length field at a fixed place of a header */
-	KCM_FRAME_VARINT,	/* len_off bytes, then a LEB128 length, then the body */
-	KCM_FRAME_DELIM,	/* up to and including a delimiter of 1 or 2 bytes */
-	KCM_FRAME_FIXED,	/* always hdr_bytes */
-	KCM_FRAME_WEBSOCKET,	/* an HTTP head if the stream begins with one, then frames */
-	KCM_FRAME_RESP,		/* Redis: RESP2, RESP3, inline commands */
-	KCM_FRAME_MC_TEXT,	/* memcached text and meta commands, as a server reads them */
-	KCM_FRAME_NATS,		/* NATS client protocol, both directions */
-	KCM_FRAME_HTTP1,	/* HTTP/1 requests: head with Content-Length or chunked body */
+	KCM_FRAME_LENGTH = 1, /* a length field at a fixed place of a header */
+	KCM_FRAME_VARINT,     /* len_off bytes, then a LEB128 length, then the body */
+	KCM_FRAME_DELIM,      /* up to and including a delimiter of 1 or 2 bytes */
+	KCM_FRAME_FIXED,      /* always hdr_bytes */
+	KCM_FRAME_WEBSOCKET,  /* an HTTP head if the stream begins with one, then frames */
+	KCM_FRAME_RESP,       /* Redis: RESP2, RESP3, inline commands */
+	KCM_FRAME_MC_TEXT,    /* memcached text and meta commands, as a server reads them */
+	KCM_FRAME_NATS,       /* NATS client protocol, both directions */
+	KCM_FRAME_HTTP1,      /* HTTP/1 requests: head with Content-Length or chunked body */
 	KCM_FRAME_KINDS,
 };
 
@@ -91,25 +91,25 @@ enum kcm_frame_flag {
  */
 struct kcm_frame {
 	enum kcm_frame_kind kind;
-	__u32 max_bytes;	/* of a whole message */
-	__u32 skip_bytes;	/* the stream begins with a preface: a message of its own */
-	__u32 hdr_bytes;	/* a message is never shorter */
+	__u32 max_bytes;  /* of a whole message */
+	__u32 skip_bytes; /* the stream begins with a preface: a message of its own */
+	__u32 hdr_bytes;  /* a message is never shorter */
 	__u32 len_off;
-	__u32 len_bytes;	/* width: LENGTH 1-8, VARINT at most this many (1-8) */
+	__u32 len_bytes; /* width: LENGTH 1-8, VARINT at most this many (1-8) */
 	enum kcm_frame_order order;
 	enum kcm_frame_flag flags;
 	__u64 mask;
 	__s64 add;
 	__u32 shift;
-	__u32 need_bytes;	/* LENGTH: len_off + len_bytes */
-	__u32 delim_bytes;	/* 1 or 2 */
+	__u32 need_bytes;  /* LENGTH: len_off + len_bytes */
+	__u32 delim_bytes; /* 1 or 2 */
 	__u8 delim[4];
 };
 
 /* Zero = start of a stream. Kept in a map value by BPF, never on its stack. */
 struct kcm_fstate {
-	__u32 w[4];		/* of the current message; 0 when none has begun */
-	__u32 started;		/* of the stream: preface seen */
+	__u32 w[4];    /* of the current message; 0 when none has begun */
+	__u32 started; /* of the stream: preface seen */
 	__u32 reserved;
 };
 
@@ -126,9 +126,9 @@ _Static_assert(sizeof(struct kcm_fstate) == 24, "shared with BPF");
 #define KCM_FRAME_OPAQUE(f) ((void)0)
 #endif
 
-#define KCM_FRAME_WORDS	   16			    /* 64-bit words one step may look at */
-#define KCM_FRAME_HUGE	   (1ULL << 40)		    /* no overflow below: 64-bit sums of 3 such */
-#define KCM_FRAME_BYTES(c) ((c) * 0x0101010101010101ULL) /* the byte c, eight times */
+#define KCM_FRAME_WORDS    16           /* 64-bit words one step may look at */
+#define KCM_FRAME_HUGE     (1ULL << 40) /* no overflow below: 64-bit sums of 3 such */
+#define KCM_FRAME_BYTES(c) ((c)*0x0101010101010101ULL) /* the byte c, eight times */
 
 /* 0x80 in every byte of the result that is zero in @x, and nowhere else */
 KCM_FINLINE __u64 kcm_frame_zero_bytes(__u64 x)

@@ -76,20 +76,20 @@ KCM_FINLINE int kcm_frame_websocket(const struct kcm_frame *f, struct kcm_fstate
  * told; w[3]: enum kcm_http_part.
  */
 enum kcm_http_part {
-	KCM_HTTP_START,	       /* before the request line: empty lines are allowed */
+	KCM_HTTP_START, /* before the request line: empty lines are allowed */
 	KCM_HTTP_HEAD,
 	KCM_HTTP_HEAD_CHUNKED, /* in the head, Transfer-Encoding: chunked seen */
-	KCM_HTTP_CHUNK,	       /* at a line with the size of a chunk */
+	KCM_HTTP_CHUNK,        /* at a line with the size of a chunk */
 	KCM_HTTP_TRAILER,
 };
 
 #define KCM_HTTP_CONTENT_ 0x2d746e65746e6f63ULL /* "content-" */
-#define KCM_HTTP_LENGTH	  0x00006874676e656cULL /* "length" */
+#define KCM_HTTP_LENGTH   0x00006874676e656cULL /* "length" */
 #define KCM_HTTP_TRANSFER 0x726566736e617274ULL /* "transfer" */
 #define KCM_HTTP_ENCODIN  0x6e69646f636e652dULL /* "-encodin" */
 #define KCM_HTTP_CHUNKED  0x0064656b6e756863ULL /* "chunked" */
-#define KCM_HTTP_LOW6	  0x0000ffffffffffffULL
-#define KCM_HTTP_LOW7	  0x00ffffffffffffffULL
+#define KCM_HTTP_LOW6     0x0000ffffffffffffULL
+#define KCM_HTTP_LOW7     0x00ffffffffffffffULL
 
 KCM_FINLINE __u64 kcm_http_lower8(const void *base, __u32 at)
 {

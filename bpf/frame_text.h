@@ -43,11 +43,11 @@ KCM_FINLINE int kcm_frame_decimal(const void *base, __u32 pos, __u32 from, __u32
  */
 enum kcm_resp_type {
 	KCM_RESP_INLINE, /* no type byte: a command typed into telnet */
-	KCM_RESP_LINE,	 /* all of it is the line */
-	KCM_RESP_BULK,	 /* length, then that many bytes and CRLF */
-	KCM_RESP_ARRAY,	 /* count of elements that follow */
-	KCM_RESP_MAP,	 /* count of pairs that follow */
-	KCM_RESP_ATTR,	 /* count of pairs that follow, and then comes what they describe */
+	KCM_RESP_LINE,   /* all of it is the line */
+	KCM_RESP_BULK,   /* length, then that many bytes and CRLF */
+	KCM_RESP_ARRAY,  /* count of elements that follow */
+	KCM_RESP_MAP,    /* count of pairs that follow */
+	KCM_RESP_ATTR,   /* count of pairs that follow, and then comes what they describe */
 };
 
 KCM_FINLINE enum kcm_resp_type kcm_resp_type(__u8 c)
@@ -164,11 +164,11 @@ KCM_FINLINE int kcm_frame_resp(const struct kcm_frame *f, struct kcm_fstate *s, 
  */
 enum kcm_mc_token {
 	KCM_MC_VERB,
-	KCM_MC_SIZE,	  /* and 1 more for every token that comes before the size */
+	KCM_MC_SIZE,      /* and 1 more for every token that comes before the size */
 	KCM_MC_REST = 16, /* nothing of interest up to the end of the line */
 };
 
-#define KCM_MC_4(a, b, c, d) ((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24)
+#define KCM_MC_4(a, b, c, d)             ((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24)
 #define KCM_MC_8(a, b, c, d, e, f, g, h) (KCM_MC_4(a, b, c, d) | KCM_MC_4(e, f, g, h) << 32)
 
 KCM_FINLINE __u32 kcm_mc_after_verb(__u64 verb)
@@ -212,8 +212,8 @@ KCM_FINLINE int kcm_mc_separator(struct kcm_fstate *s, const void *base, __u32 p
 	return i < KCM_FRAME_WORDS ? 1 : -EAGAIN;
 }
 
-KCM_FINLINE int kcm_frame_mc_text(const struct kcm_frame *f, struct kcm_fstate *s,
-				  const void *base, __u32 pos, __u32 avail)
+KCM_FINLINE int kcm_frame_mc_text(const struct kcm_frame *f, struct kcm_fstate *s, const void *base,
+				  __u32 pos, __u32 avail)
 {
 	__u32 from = s->w[1], token = s->w[3], at, to;
 	int r, line_end;
