@@ -27,12 +27,10 @@
 #endif
 #else
 #include <errno.h>
-#include <linux/types.h>
 #endif
 
-#define KCM_FRAME_PAD         16U        /* readable bytes behind every buffer */
-#define KCM_FRAME_MAX_LIMIT   (1U << 30) /* no max_bytes above it: pos + length must fit 32 bits */
-#define KCM_FRAME_MAX_DEFAULT (16U << 20)
+/* By a relative path: the types are public API, and every home of this file must find them. */
+#include "../src/lib/kcm_frame.h"
 
 #define KCM_FINLINE static inline __attribute__((always_inline, unused))
 
@@ -55,63 +53,6 @@ KCM_FINLINE __u64 kcm_frame_ld64(const void *p)
 #define KCM_BE64(x) (x)
 #define KCM_LE64(x) __builtin_bswap64(x)
 #endif
-
-enum kcm_frame_kind {
-	KCM_FRAME_LENGTH = 1, /* a length field at a fixed place of a header */
-	KCM_FRAME_VARINT,     /* len_off bytes, then a LEB128 length, then the body */
-	KCM_FRAME_DELIM,      /* up to and including a delimiter of 1 or 2 bytes */
-	KCM_FRAME_FIXED,      /* always hdr_bytes */
-	KCM_FRAME_WEBSOCKET,  /* an HTTP head if the stream begins with one, then frames */
-	KCM_FRAME_RESP,       /* Redis: RESP2, RESP3, inline commands */
-	KCM_FRAME_MC_TEXT,    /* memcached text and meta commands, as a server reads them */
-	KCM_FRAME_NATS,       /* NATS client protocol, both directions */
-	KCM_FRAME_HTTP1,      /* HTTP/1 requests: head with Content-Length or chunked body */
-	KCM_FRAME_KINDS,
-};
-
-enum kcm_frame_order {
-	KCM_FRAME_BE,
-	KCM_FRAME_LE,
-};
-
-enum kcm_frame_flag {
-	KCM_FRAME_COUNTS_HDR = 1, /* the length counts the header: only for formatting, see add */
-	/*
-	 * A message whose first byte is 0 lacks the len_off bytes before the length field: the
-	 * start-up packets of PostgreSQL, which may come several times (SSLRequest, then the real
-	 * one). Their first byte is the top of a length below 2^24, a message type is never 0.
-	 */
-	KCM_FRAME_ZERO_UNTYPED = 2,
-};
-
-/*
- * Written by kcm_frame_parse() of libkcm only: the fields are redundant, ready for the fast path,
- * and kcm_frame_step() trusts them (a header fits max_bytes, and so on).
- * LENGTH: value = (64 bits at len_off, in order) >> shift & mask; whole message = value + add.
- */
-struct kcm_frame {
-	enum kcm_frame_kind kind;
-	__u32 max_bytes;  /* of a whole message */
-	__u32 skip_bytes; /* the stream begins with a preface: a message of its own */
-	__u32 hdr_bytes;  /* a message is never shorter */
-	__u32 len_off;
-	__u32 len_bytes; /* width: LENGTH 1-8, VARINT at most this many (1-8) */
-	enum kcm_frame_order order;
-	enum kcm_frame_flag flags;
-	__u64 mask;
-	__s64 add;
-	__u32 shift;
-	__u32 need_bytes;  /* LENGTH: len_off + len_bytes */
-	__u32 delim_bytes; /* 1 or 2 */
-	__u8 delim[4];
-};
-
-/* Zero = start of a stream. Kept in a map value by BPF, never on its stack. */
-struct kcm_fstate {
-	__u32 w[4];    /* of the current message; 0 when none has begun */
-	__u32 started; /* of the stream: preface seen */
-	__u32 reserved;
-};
 
 _Static_assert(sizeof(struct kcm_frame) == 64, "shared with BPF");
 _Static_assert(sizeof(struct kcm_fstate) == 24, "shared with BPF");
@@ -159,7 +100,7 @@ KCM_FINLINE int kcm_frame_total(const struct kcm_frame *f, __u64 v, __s64 add, _
 	return (int)total;
 }
 
-KCM_FINLINE void kcm_frame_next(struct kcm_fstate *s)
+KCM_FINLINE void kcm_frame_reset(struct kcm_fstate *s)
 {
 	s->w[0] = 0;
 	s->w[1] = 0;
@@ -323,7 +264,7 @@ KCM_FINLINE int kcm_frame_step(const struct kcm_frame *f, struct kcm_fstate *s, 
 		return -EPROTO;
 	}
 	if (r > 0)
-		kcm_frame_next(s);
+		kcm_frame_reset(s);
 	return r;
 }
 
