@@ -47,11 +47,23 @@ static int make_dir(const char *path)
 	return mkdir(path, 0755) && errno != EEXIST ? -errno : 0;
 }
 
+static int mount_bpffs(void)
+{
+	/* Two mounts on top of each other would hide pins: the bare directory serves as lock. */
+	_cleanup_fd_ int fd = open(KCM_BPFFS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || flock(fd, LOCK_EX))
+		return -errno;
+	if (!is_bpffs() && mount("bpf", KCM_BPFFS, "bpf", 0, "mode=1777"))
+		return -errno;
+	return 0;
+}
+
 int kcm_pin_mount(void)
 {
-	if (!is_bpffs() && mount("bpf", KCM_BPFFS, "bpf", 0, NULL))
-		return -errno;
-	return make_dir(KCM_PIN_ROOT);
+	int err = is_bpffs() ? 0 : mount_bpffs();
+
+	return err ? err : make_dir(KCM_PIN_ROOT);
 }
 
 /* Unlink everything under @name, then @name. bpffs has no hard links and no symlink loops. */
@@ -183,7 +195,8 @@ static int pin_info(const struct kcm_pin_txn *txn)
 		return -errno;
 	snprintf(info.tool, sizeof(info.tool), "%s", KCM_VERSION);
 	snprintf(path, sizeof(path), "%s/" KCM_PIN_LAYOUT, txn->dir);
-	err = bpf_map__update_elem(skel->maps.kcm_layout, &key, sizeof(key), &info, sizeof(info), 0);
+	err = bpf_map__update_elem(skel->maps.kcm_layout, &key, sizeof(key), &info, sizeof(info),
+				   0);
 	if (!err)
 		err = bpf_map__pin(skel->maps.kcm_layout, path);
 	pin_bpf__destroy(skel);

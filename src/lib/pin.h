@@ -18,19 +18,19 @@
 #include <linux/types.h>
 #include "../../bpf/pin.h"
 
-#define KCM_BPFFS	"/sys/fs/bpf"
-#define KCM_PIN_ROOT	KCM_BPFFS "/kcm"
-#define KCM_PIN_STAGE	KCM_PIN_ROOT "/stage+" /* `+` is not allowed in names of systems */
-#define KCM_PIN_LAYOUT	"layout"
-#define KCM_PIN_PATH	128
-#define KCM_PIN_NAME	32
+#define KCM_BPFFS      "/sys/fs/bpf"
+#define KCM_PIN_ROOT   KCM_BPFFS "/kcm"
+#define KCM_PIN_STAGE  KCM_PIN_ROOT "/stage+" /* `+` is not allowed in names of systems */
+#define KCM_PIN_LAYOUT "layout"
+#define KCM_PIN_PATH   128
+#define KCM_PIN_NAME   32
 
 struct kcm_pin_txn {
 	int lock_fd;
-	bool replaces;		   /* @final holds an older layout (or is replaced by order) */
+	bool replaces; /* @final holds an older layout (or is replaced by order) */
 	__u32 layout;
-	char dir[KCM_PIN_PATH];	   /* pin maps, programs and links here */
-	char final[KCM_PIN_PATH];  /* where dir goes at commit */
+	char dir[KCM_PIN_PATH];	  /* pin maps, programs and links here */
+	char final[KCM_PIN_PATH]; /* where dir goes at commit */
 	char parent[KCM_PIN_PATH];
 };
 
