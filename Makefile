@@ -24,7 +24,7 @@ RST2MAN ?= rst2man
 
 WARN := -Wall -Wextra -Werror -Wno-unused-command-line-argument
 INCLUDES := -I$(SKEL) -Ibpf -Isrc -Isrc/lib
-CPPFLAGS += -D_GNU_SOURCE -DKCM_VERSION='"$(VERSION)"' $(INCLUDES)
+CPPFLAGS += -D_GNU_SOURCE= -DKCM_VERSION='"$(VERSION)"' $(INCLUDES)
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(filter-out $(if $(filter gcc%,$(notdir $(CC))),-Wno-unused-command-line-argument),$(WARN)) \
 	-fPIC -fvisibility=hidden -pthread $(CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)

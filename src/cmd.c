@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+/* From a command line to the entry of the command table that runs it. */
+#include <errno.h>
+#include "cmd.h"
+#include "feature.h"
+#include "system.h"
+
+#define CMD_WORDS 128
+
+const struct cmd *const *cmd_tables(void)
+{
+	static const struct cmd *tables[KCM_SYSTEMS_MAX + 2] = { core_cmds };
+	size_t n = 1;
+
+	for (const struct kcm_system *const *s = kcm_systems; *s; s++)
+		tables[n++] = (*s)->cmds;
+	return tables;
+}
+
+const char *cmd_object_help(const char *object)
+{
+	for (const struct kcm_system *const *s = kcm_systems; *s; s++)
+		if (streq((*s)->name, object))
+			return (*s)->help;
+	return NULL;
+}
+
+bool cmd_is_object(const char *name)
+{
+	return cmd_object_help(name) != NULL;
+}
+
+const struct cmd *cmd_find(const char *object, const char *verb)
+{
+	if (object && streq(verb, "list"))
+		verb = "show";
+	cmd_for_each (c)
+		if (streq(c->verb, verb) &&
+		    (object ? c->object && streq(c->object, object) : !c->object))
+			return c;
+	return NULL;
+}
+
+/* Edit distance, where swapping two neighbours counts once. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t d[24][24], n = strlen(a), m = strlen(b);
+
+	if (n > 23 || m > 23)
+		return SIZE_MAX;
+	for (size_t i = 0; i <= n; i++) {
+		for (size_t j = 0; j <= m; j++) {
+			if (!i || !j) {
+				d[i][j] = i + j;
+				continue;
+			}
+			d[i][j] = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+			if (d[i - 1][j] + 1 < d[i][j])
+				d[i][j] = d[i - 1][j] + 1;
+			if (d[i][j - 1] + 1 < d[i][j])
+				d[i][j] = d[i][j - 1] + 1;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    d[i - 2][j - 2] + 1 < d[i][j])
+				d[i][j] = d[i - 2][j - 2] + 1;
+		}
+	}
+	return d[n][m];
+}
+
+const char *suggest(const char *word, const char *const *words, size_t n)
+{
+	size_t len = strlen(word), best = len > 5 ? 3 : len > 2 ? 2 : 1;
+	const char *found = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t d = distance(word, words[i]);
+
+		if (len > 1 && !strncmp(word, words[i], len))
+			d = 0;
+		if (d < best || (d == best && !found)) {
+			best = d;
+			found = words[i];
+		}
+	}
+	return found;
+}
+
+static int unknown(const char *object, const char *word)
+{
+	const char *words[CMD_WORDS], *near;
+	size_t n = 0;
+	char next[96];
+
+	cmd_for_each (c)
+		if (n < CMD_WORDS && (object ? c->object && streq(c->object, object) : !c->object))
+			words[n++] = c->verb;
+	for (const struct kcm_system *const *s = kcm_systems; !object && *s && n < CMD_WORDS; s++)
+		words[n++] = (*s)->name;
+	near = suggest(word, words, n);
+	snprintf(next, sizeof(next), "kcmtool %s%s%s", object ? object : "", object ? " " : "",
+		 near ? near : "help");
+	if (object)
+		return fail(PROBLEM(.code = KCM_EXIT_USAGE, .next = next),
+			    "unknown command '%s %s'", object, word);
+	return fail(PROBLEM(.code = KCM_EXIT_USAGE, .next = next),
+		    *word == '-' ? "unknown option '%s'" : "unknown command '%s'", word);
+}
+
+static int run_handler(const struct cmd *cmd, char **argv, const struct cmd_globals *g)
+{
+	_cleanup_(args_free) struct cmd_args args = { 0 };
+	int code = args_parse(cmd, argv, &args), err;
+
+	if (code)
+		return code;
+	code = feature_check_caps(cmd);
+	if (code)
+		return code;
+	args.out = out_new(stdout, g->format);
+	if (!args.out)
+		return fail(PROBLEM(.err = ENOMEM), "cannot prepare output");
+	code = cmd->run(&args);
+	if (code)
+		log_libbpf_show();
+	err = out_finish(args.out);
+	/* A reader that had enough, as in `| head`, is no failure. */
+	if (err && err != -EPIPE && !code)
+		code = fail(PROBLEM(.err = err), "cannot write output");
+	return code;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct cmd_globals g = { .format = OUT_TEXT };
+	const char *object = NULL, *verb;
+	const struct cmd *cmd;
+
+	(void)argc;
+	cmd_globals_take(argv, &g);
+	log_init(g.verbose);
+	if (g.version)
+		argv[0] = NULL;
+	verb = g.version ? "version" : *argv;
+	if (!verb) {
+		help_all(g.help ? stdout : stderr);
+		return g.help ? 0 : KCM_EXIT_USAGE;
+	}
+	if (*argv)
+		argv++;
+	if (cmd_is_object(verb)) {
+		object = verb;
+		if ((!*argv && g.help) || (*argv && streq(*argv, "help"))) {
+			help_object(stdout, object);
+			return 0;
+		}
+		verb = *argv ? *argv++ : "show";
+	}
+	cmd = cmd_find(object, verb);
+	if (!cmd)
+		return unknown(object, verb);
+	if (g.help) {
+		help_cmd(stdout, cmd);
+		return 0;
+	}
+	return run_handler(cmd, argv, &g);
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Probes of the kernel release, mounts, sysctls and the caller's capabilities. */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <sys/capability.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include "feature.h"
+#include "lib/pin.h"
+#include "log.h"
+#include "util.h"
+
+static bool effective(cap_value_t cap)
+{
+	cap_t caps = cap_get_proc();
+	cap_flag_value_t set = CAP_CLEAR;
+
+	if (!caps)
+		return false;
+	cap_get_flag(caps, cap, CAP_EFFECTIVE, &set);
+	cap_free(caps);
+	return set == CAP_SET;
+}
+
+int probe_host_cap(const struct feature *f, struct feature_result *r)
+{
+	char remedy[192];
+	bool optional = f->cap == CAP_PERFMON || f->cap == CAP_SYS_ADMIN;
+
+	if (effective(f->cap))
+		return feature_set(r, FEATURE_WORKS, NULL, "the caller has it");
+	/* The kernel takes CAP_SYS_ADMIN where it asks for these two. */
+	if ((f->cap == CAP_BPF || f->cap == CAP_PERFMON) && effective(CAP_SYS_ADMIN))
+		return feature_set(r, FEATURE_WORKS, NULL, "the caller has CAP_SYS_ADMIN");
+	r->err = EPERM;
+	snprintf(remedy, sizeof(remedy), "sudo, or: setcap %s+ep on the kcmtool binary", f->name);
+	return feature_set(r, optional ? FEATURE_WARN : FEATURE_MISSING, remedy,
+			   "the caller does not have %s%s%s", f->name,
+			   optional ? ", needed only to " : "", optional ? f->what : "");
+}
+
+/* Debian and some others hide the real version behind an ABI number: 6.1.0-40 is 6.1.153. */
+static void real_version(const char *release, const char *version, unsigned int v[3])
+{
+	const char *debian = strstr(version, "Debian ");
+
+	v[0] = v[1] = v[2] = 0;
+	if (!debian || sscanf(debian, "Debian %u.%u.%u", &v[0], &v[1], &v[2]) < 2)
+		sscanf(release, "%u.%u.%u", &v[0], &v[1], &v[2]);
+}
+
+enum feature_state kernel_sockmap_state(const char *release, const char *version, char *why,
+					size_t size)
+{
+	/* Stable series in which the fixes for data loss and for memory safety arrived. */
+	static const struct {
+		unsigned int minor, lossless, safe;
+	} series[] = { { 1, 147, 192 }, { 12, 35, 105 } };
+	unsigned int v[3];
+
+	real_version(release, version, v);
+	if (v[0] < 6 || (v[0] == 6 && v[1] < 1)) {
+		snprintf(why, size, "Linux %u.%u is older than 6.1", v[0], v[1]);
+		return FEATURE_MISSING;
+	}
+	for (size_t i = 0; v[0] == 6 && i < ARRAY_LEN(series); i++) {
+		if (v[1] != series[i].minor)
+			continue;
+		if (v[2] < series[i].lossless) {
+			snprintf(
+				why, size,
+				"sockmap of Linux 6.%u.%u can lose or repeat data, fixed in 6.%u.%u",
+				v[1], v[2], v[1], series[i].lossless);
+			return FEATURE_MISSING;
+		}
+		if (v[2] < series[i].safe) {
+			snprintf(why, size,
+				 "sockmap of Linux 6.%u.%u can use freed memory, fixed in 6.%u.%u",
+				 v[1], v[2], v[1], series[i].safe);
+			return FEATURE_WARN;
+		}
+	}
+	if (v[0] == 6 && v[1] < 16 && v[1] != 1 && v[1] != 12) {
+		snprintf(why, size,
+			 "whether this 6.%u kernel has the sockmap fixes of 2025 is not known",
+			 v[1]);
+		return FEATURE_WARN;
+	}
+	snprintf(why, size, "Linux %u.%u.%u", v[0], v[1], v[2]);
+	return FEATURE_WORKS;
+}
+
+int probe_host_kernel(const struct feature *f, struct feature_result *r)
+{
+	struct utsname u;
+	char why[160];
+	enum feature_state state;
+
+	(void)f;
+	if (uname(&u))
+		return feature_set(r, FEATURE_UNKNOWN, NULL, "uname: %s", strerror(errno));
+	state = kernel_sockmap_state(u.release, u.version, why, sizeof(why));
+	return feature_set(r, state,
+			   state == FEATURE_WORKS ? NULL
+			   : state == FEATURE_WARN
+				   ? "ask the vendor, or use 6.1.192+, 6.12.105+ or 6.16+"
+				   : "update the kernel; load --force overrides",
+			   "%s", why);
+}
+
+int probe_host_btf(const struct feature *f, struct feature_result *r)
+{
+	if (access("/sys/kernel/btf/vmlinux", R_OK) == 0)
+		return feature_set(r, FEATURE_WORKS, NULL, "/sys/kernel/btf/vmlinux");
+	r->err = errno;
+	return feature_set(r, FEATURE_MISSING, f->config, "/sys/kernel/btf/vmlinux: %s",
+			   strerror(r->err));
+}
+
+int probe_host_bpffs(const struct feature *f, struct feature_result *r)
+{
+	struct statfs fs;
+
+	(void)f;
+	if (statfs(KCM_BPFFS, &fs)) {
+		r->err = errno;
+		return feature_set(r, FEATURE_MISSING, "mount -t sysfs sysfs /sys",
+				   KCM_BPFFS ": %s", strerror(r->err));
+	}
+	if (fs.f_type == BPF_FS_MAGIC) {
+		if (access(KCM_BPFFS, W_OK) == 0 || access(KCM_PIN_ROOT, W_OK) == 0)
+			return feature_set(r, FEATURE_WORKS, NULL, "mounted at " KCM_BPFFS);
+		return feature_set(r, FEATURE_UNKNOWN, "chmod 1777 " KCM_BPFFS,
+				   KCM_BPFFS " is not writable for the caller");
+	}
+	if (effective(CAP_SYS_ADMIN))
+		return feature_set(r, FEATURE_WORKS, NULL, "not mounted yet; load mounts it");
+	return feature_set(r, FEATURE_UNKNOWN, "sudo mount -t bpf -o mode=1777 bpf " KCM_BPFFS,
+			   "no bpffs at " KCM_BPFFS ", and mounting it needs CAP_SYS_ADMIN");
+}
+
+/* Octal escapes of /proc/self/mountinfo. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		unsigned int c;
+
+		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1) {
+			*to++ = (char)c;
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
+const char *probe_cgroup2_path(void)
+{
+	static char path[256];
+	_cleanup_file_ FILE *f = fopen("/proc/self/mountinfo", "re");
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+
+	while (!path[0] && f && getline(&line, &size, f) > 0) {
+		const char *type = strstr(line, " - ");
+
+		if (!type || strncmp(type + 3, "cgroup2 ", 8) ||
+		    sscanf(line, "%*s %*s %*s %*s %255s", path) != 1)
+			continue;
+		unescape(path);
+	}
+	return path;
+}
+
+int probe_host_cgroup2(const struct feature *f, struct feature_result *r)
+{
+	const char *path = probe_cgroup2_path();
+
+	(void)f;
+	if (*path)
+		return feature_set(r, FEATURE_WORKS, NULL, "mounted at %s", path);
+	return feature_set(r, FEATURE_MISSING, "mount -t cgroup2 none /sys/fs/cgroup",
+			   "no cgroup2 is mounted");
+}
+
+static bool read_number(const char *path, int64_t *value)
+{
+	_cleanup_file_ FILE *f = fopen(path, "re");
+
+	return f && fscanf(f, "%" SCNd64, value) == 1;
+}
+
+int probe_host_jit(const struct feature *f, struct feature_result *r)
+{
+	int64_t on;
+
+	(void)f;
+	if (!read_number("/proc/sys/net/core/bpf_jit_enable", &on))
+		return feature_set(r, FEATURE_UNKNOWN, "CONFIG_BPF_JIT",
+				   "net.core.bpf_jit_enable cannot be read");
+	if (on)
+		return feature_set(r, FEATURE_WORKS, NULL, "net.core.bpf_jit_enable = %" PRId64,
+				   on);
+	return feature_set(r, FEATURE_WARN, "sysctl -w net.core.bpf_jit_enable=1",
+			   "programs are interpreted, many times slower");
+}
+
+int probe_host_memlock(const struct feature *f, struct feature_result *r)
+{
+	struct rlimit limit;
+
+	(void)f;
+	if (getrlimit(RLIMIT_MEMLOCK, &limit))
+		return feature_set(r, FEATURE_UNKNOWN, NULL, "%s", strerror(errno));
+	/* Since 5.11 maps are charged to the memory cgroup and this limit no longer counts. */
+	return feature_set(r, FEATURE_WORKS, NULL,
+			   "maps are charged to the memory cgroup, not to the locked-memory limit");
+}
+
+int probe_host_optmem(const struct feature *f, struct feature_result *r)
+{
+	const int64_t enough_bytes = 16384;
+	int64_t bytes;
+
+	(void)f;
+	if (!read_number("/proc/sys/net/core/optmem_max", &bytes))
+		return feature_set(r, FEATURE_UNKNOWN, NULL, "net.core.optmem_max cannot be read");
+	if (bytes >= enough_bytes)
+		return feature_set(r, FEATURE_WORKS, NULL, "net.core.optmem_max = %" PRId64, bytes);
+	return feature_set(r, FEATURE_WARN, "sysctl -w net.core.optmem_max=131072",
+			   "net.core.optmem_max = %" PRId64 " leaves little for socket storage",
+			   bytes);
+}
