@@ -1,10 +1,11 @@
 # kcmtool. A new file in a folder below is built at once: nothing to add here.
 #
-#   bpf/X.bpf.c        -> skel/X.skel.h            src/*.c, src/lib/*.c -> build/kcmtool
+#   bpf/X.bpf.c        -> skel/X.skel.h  (struct X)          src/*.c, src/lib/*.c -> build/kcmtool
 #   src/lib/*.c        -> build/libkcm.{a,so.0}    examples/X.c         -> build/examples/X
 #   tests/unit/*.c, tests/bpf/*.c, tests/e2e/*.c   -> build/tests/X     (test_X.c runs under cmocka)
 #   tests/bpf/X.bpf.c  -> build/tests/X.bpf.o and skel/X.skel.h
-#   tests/fuzz/fuzz_X.c -> build/fuzz/fuzz_X       tests/bench/X.c      -> build/bench/X
+#   tests/fuzz/fuzz_X.c -> build/fuzz/fuzz_X       tests/bench/bench_X.c -> build/bench/bench_X
+#                                                  (with all other tests/bench/*.c; run by X.sh)
 #
 # Variables: CC=gcc|clang, BUILD=DIR (separate build), SAN=address,undefined, DESTDIR=, PREFIX=.
 
@@ -46,7 +47,8 @@ TOOL_SRC := $(wildcard src/*.c)
 EXAMPLE_SRC := $(wildcard examples/*.c)
 TEST_SRC := $(filter-out %.bpf.c,$(wildcard tests/unit/*.c tests/bpf/*.c tests/e2e/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
-BENCH_SRC := $(wildcard tests/bench/*.c)
+BENCH_SRC := $(wildcard tests/bench/bench_*.c)
+BENCH_PART := $(filter-out $(BENCH_SRC),$(wildcard tests/bench/*.c))
 MAN_SRC := $(wildcard src/man/*.rst.in)
 
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
@@ -94,11 +96,11 @@ $(BUILD)/tests/%.bpf.o: $(BUILD)/tests/%.raw.o
 
 $(SKEL)/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	@mkdir -p $(@D)
-	$(BPFTOOL) gen skeleton $< > $@.tmp && mv $@.tmp $@
+	$(BPFTOOL) gen skeleton $< name $* > $@.tmp && mv $@.tmp $@
 
 $(SKEL)/%.skel.h: $(BUILD)/tests/%.bpf.o
 	@mkdir -p $(@D)
-	$(BPFTOOL) gen skeleton $< > $@.tmp && mv $@.tmp $@
+	$(BPFTOOL) gen skeleton $< name $* > $@.tmp && mv $@.tmp $@
 
 # ---- user space -------------------------------------------------------------------------------
 # A file waits only for the skeletons it names, so that one broken BPF program stops few others.
@@ -149,7 +151,7 @@ space := $(empty) $(empty)
 comma := ,
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
 
-$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBKCM_A)
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_PART:%.c=$(BUILD)/obj/%.o) $(LIBKCM_A)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ -o $@ $(DYN_LIBS) -ljansson -lm
 

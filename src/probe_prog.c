@@ -12,9 +12,9 @@
 #include "probe.skel.h"
 #include "util.h"
 
-static void destroy(struct probe_bpf **skel)
+static void destroy(struct probe **skel)
 {
-	probe_bpf__destroy(*skel);
+	probe__destroy(*skel);
 }
 #define _cleanup_skel_ _cleanup_(destroy)
 
@@ -43,9 +43,9 @@ static int refused(const struct feature *f, struct feature_result *r, int err, c
 }
 
 /* Load the feature's program and maps only. NULL: @r says why. */
-static struct probe_bpf *load(const struct feature *f, struct feature_result *r)
+static struct probe *load(const struct feature *f, struct feature_result *r)
 {
-	struct probe_bpf *skel = probe_bpf__open();
+	struct probe *skel = probe__open();
 	struct bpf_program *prog;
 	struct bpf_map *map;
 	int err;
@@ -59,29 +59,29 @@ static struct probe_bpf *load(const struct feature *f, struct feature_result *r)
 	bpf_object__for_each_map (map, skel->obj)
 		bpf_map__set_autocreate(map, has_word(f->maps, bpf_map__name(map)));
 	/* A plain "sk_skb" section has no attach type: what is only loaded needs none. */
-	err = probe_bpf__load(skel);
+	err = probe__load(skel);
 	if (!err)
 		return skel;
 	refused(f, r, err, "loading a program");
-	probe_bpf__destroy(skel);
+	probe__destroy(skel);
 	return NULL;
 }
 
-static int prog_fd(struct probe_bpf *skel, const char *name)
+static int prog_fd(struct probe *skel, const char *name)
 {
 	return bpf_program__fd(bpf_object__find_program_by_name(skel->obj, name));
 }
 
 int probe_prog_load(const struct feature *f, struct feature_result *r)
 {
-	_cleanup_skel_ struct probe_bpf *skel = load(f, r);
+	_cleanup_skel_ struct probe *skel = load(f, r);
 
 	return skel ? feature_set(r, FEATURE_WORKS, NULL, "program loaded") : (int)r->state;
 }
 
 int probe_prog_sockhash(const struct feature *f, struct feature_result *r)
 {
-	_cleanup_skel_ struct probe_bpf *skel = load(f, r);
+	_cleanup_skel_ struct probe *skel = load(f, r);
 	bool parser = streq(f->prog, "kcm_p_parser");
 	int err;
 
@@ -96,7 +96,7 @@ int probe_prog_sockhash(const struct feature *f, struct feature_result *r)
 
 int probe_prog_sockops(const struct feature *f, struct feature_result *r)
 {
-	_cleanup_skel_ struct probe_bpf *skel = NULL;
+	_cleanup_skel_ struct probe *skel = NULL;
 	const char *path = probe_cgroup2_path();
 	_cleanup_fd_ int cgroup_fd = -1, link_fd = -1;
 
@@ -118,7 +118,7 @@ int probe_prog_sockops(const struct feature *f, struct feature_result *r)
 
 int probe_prog_reuseport(const struct feature *f, struct feature_result *r)
 {
-	_cleanup_skel_ struct probe_bpf *skel = load(f, r);
+	_cleanup_skel_ struct probe *skel = load(f, r);
 	struct sockaddr_in any = { .sin_family = AF_INET,
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	_cleanup_fd_ int sk = -1;
@@ -138,7 +138,7 @@ int probe_prog_reuseport(const struct feature *f, struct feature_result *r)
 
 int probe_map_mmap(const struct feature *f, struct feature_result *r)
 {
-	_cleanup_skel_ struct probe_bpf *skel = load(f, r);
+	_cleanup_skel_ struct probe *skel = load(f, r);
 	size_t bytes = getpagesize();
 	void *p;
 

@@ -187,7 +187,7 @@ static int pin_info(const struct kcm_pin_txn *txn)
 		.created_s = time(NULL),
 	};
 	char path[KCM_PIN_PATH + sizeof(KCM_PIN_LAYOUT) + 1];
-	struct pin_bpf *skel = pin_bpf__open_and_load();
+	struct pin *skel = pin__open_and_load();
 	__u32 key = 0;
 	int err;
 
@@ -199,7 +199,7 @@ static int pin_info(const struct kcm_pin_txn *txn)
 				   0);
 	if (!err)
 		err = bpf_map__pin(skel->maps.kcm_layout, path);
-	pin_bpf__destroy(skel);
+	pin__destroy(skel);
 	return err;
 }
 
