@@ -1,6 +1,6 @@
 # kcmtool. A new file in a folder below is built at once: nothing to add here.
 #
-#   bpf/X.bpf.c        -> skel/X.skel.h  (struct X)          src/*.c, src/lib/*.c -> build/kcmtool
+#   bpf/X.bpf.c -> skel/X.skel.h (struct X)        src/*.c, src/lib/*.c -> build/kcmtool
 #   src/lib/*.c        -> build/libkcm.{a,so.0}    examples/X.c         -> build/examples/X
 #   tests/unit/*.c, tests/bpf/*.c, tests/e2e/*.c   -> build/tests/X     (test_X.c runs under cmocka)
 #   tests/bpf/X.bpf.c  -> build/tests/X.bpf.o and skel/X.skel.h
