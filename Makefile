@@ -217,7 +217,7 @@ install: all
 	ln -sf libkcm.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libkcm.so
 	install -D -m 644 $(LIBKCM_A) $(DESTDIR)$(LIBDIR)/libkcm.a
 	install -d $(DESTDIR)$(PREFIX)/include
-	for h in $(wildcard src/lib/kcm.h); do install -m 644 $$h $(DESTDIR)$(PREFIX)/include/; done
+	for h in $(wildcard src/lib/kcm*.h); do install -m 644 $$h $(DESTDIR)$(PREFIX)/include/; done
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig
 	sed -e 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@VERSION@|$(VERSION)|g' src/lib/kcm.pc.in \
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/kcm.pc
