@@ -12,7 +12,7 @@
 #include <bpf/libbpf.h>
 #include "../util.h"
 #include "pin.h"
-#include "pin.skel.h"
+#include "layout.skel.h"
 
 #define LOCK_WAIT_MS  10000
 #define LOCK_RETRY_MS 10
@@ -187,7 +187,7 @@ static int pin_info(const struct kcm_pin_txn *txn)
 		.created_s = time(NULL),
 	};
 	char path[KCM_PIN_PATH + sizeof(KCM_PIN_LAYOUT) + 1];
-	struct pin *skel = pin__open_and_load();
+	struct layout *skel = layout__open_and_load();
 	__u32 key = 0;
 	int err;
 
@@ -199,7 +199,7 @@ static int pin_info(const struct kcm_pin_txn *txn)
 				   0);
 	if (!err)
 		err = bpf_map__pin(skel->maps.kcm_layout, path);
-	pin__destroy(skel);
+	layout__destroy(skel);
 	return err;
 }
 

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <linux/types.h>
-#include "../../bpf/pin.h"
+#include "../../bpf/layout.h"
 
 #define KCM_BPFFS      "/sys/fs/bpf"
 #define KCM_PIN_ROOT   KCM_BPFFS "/kcm"

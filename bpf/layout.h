@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* What is pinned beside every instance, so that a later kcmtool knows what it finds. */
-#ifndef KCM_PIN_SHARED_H
-#define KCM_PIN_SHARED_H
+#ifndef KCM_LAYOUT_H
+#define KCM_LAYOUT_H
 
 #define KCM_PIN_TOOL_BYTES 24
 

@@ -2,7 +2,7 @@
 /* No program: the map `layout` of every pinned instance, made here to be typed by BTF. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "pin.h"
+#include "layout.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
