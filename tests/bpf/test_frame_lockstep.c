@@ -21,7 +21,7 @@
 
 enum { DESCRIPTORS = 150, STREAMS = 30, STREAM_BYTES = 24000, ROOM = STREAM_BYTES + 65536 };
 
-static unsigned int seed;
+static unsigned int first_seed, seed;
 static unsigned long messages, errors;
 
 static void *map_value(struct bpf_map *map, size_t bytes)
@@ -56,7 +56,7 @@ static void compare(const char *desc, const struct test_ctl *k, const struct tes
 		return;
 	fail_msg("%s: after %u bytes the kernel has %u messages, is at %u, answers %d;"
 		 " user space has %u, is at %u, answers %d (KCM_SEED=%u)",
-		 desc, u->end, k->n, k->pos, k->whole, u->n, u->pos, u->whole, seed);
+		 desc, u->end, k->n, k->pos, k->whole, u->n, u->pos, u->whole, first_seed);
 }
 
 static void one_stream(const char *desc, const struct kcm_frame *f, int prog, struct test_ctl *k,
@@ -163,5 +163,6 @@ int main(void)
 	seed = getenv("KCM_SEED") ? strtoul(getenv("KCM_SEED"), NULL, 0) : 0x6b636d31;
 	if (!seed)
 		seed = 1;
+	first_seed = seed;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
