@@ -31,6 +31,7 @@
 
 #define STOP_WAIT_NS	(5 * BENCH_NS_PER_S)
 #define DRAIN_MS	8000u
+#define HELLO_MS	200u
 
 enum {
 	EXIT_FAILED = 1,
@@ -159,10 +160,13 @@ static void contender_round(struct contender *c, const struct load_round *round,
 
 static void contender_start(struct contender *c)
 {
-	/* The first answers show that the server is up and has accepted everybody. */
-	struct load_round hello = { .mode = BENCH_CLOSED, .drain_ms = DRAIN_MS };
+	/* Until the server is up, has accepted everybody and touched the memory it needs. */
+	struct load_round hello = { .mode = c->opts.mode, .rate = c->opts.rate,
+				    .warm_ms = HELLO_MS, .drain_ms = DRAIN_MS };
 	int err;
 
+	if (hello.mode == BENCH_IDLE)
+		hello.mode = BENCH_CLOSED;
 	memset(&c->all, 0, sizeof(c->all));
 	memset(&c->fast, 0, sizeof(c->fast));
 	c->score->ran = true;

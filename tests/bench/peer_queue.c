@@ -23,6 +23,8 @@
 #define CELLS_PER_TURN		32
 #define READS_PER_TURN		4
 #define CHUNK_BYTES		(256u * 1024)
+/* What is queued should still be in the cache when a worker comes to it. */
+#define QUEUED_BYTES_MOST	(4u * 1024 * 1024)
 /* Rounds are long if many connections are ready: do not let sleepers wait for the end of one. */
 #define TURNS_PER_ANNOUNCE	8
 
@@ -47,6 +49,8 @@ struct qserver {
 	struct chunk *spare;		/* I/O thread */
 	struct chunk *current;		/* I/O thread: reads go here, one connection after another */
 	uint32_t unannounced;		/* I/O thread: queued since the last wake-up */
+	_Atomic uint64_t queued_bytes;
+	_Atomic uint32_t io_waits;	/* futex: the I/O thread waits for fewer queued bytes */
 	uint32_t per_turn;
 	int epoll_fd;
 };
@@ -87,6 +91,15 @@ static void qconn_put(struct qconn *c, uint32_t n)
 	free(c);
 }
 
+static void queued_bytes_sub(struct qserver *s, uint64_t n)
+{
+	uint64_t left = atomic_fetch_sub(&s->queued_bytes, n) - n;
+
+	if (atomic_load(&s->io_waits) && left <= QUEUED_BYTES_MOST / 2 &&
+	    atomic_exchange(&s->io_waits, 0))
+		spmc_futex(&s->io_waits, FUTEX_WAKE_PRIVATE, 1);
+}
+
 static void *queue_worker(void *arg)
 {
 	struct qserver *s = arg;
@@ -100,13 +113,14 @@ static void *queue_worker(void *arg)
 
 		while (i < n) {
 			struct qconn *c = cell[i].conn;
-			uint32_t first = i, len = 0;
+			uint32_t first = i, len = 0, used = 0;
 
 			for (; i < n && cell[i].conn == c &&
 			     len + s->opts->reply_size <= SERVE_BUF_BYTES; i++) {
 				bench_work(s->opts, cell[i].msg);
 				len += bench_reply(s->opts, cell[i].msg, (uint32_t)cell[i].len,
 						   tx + len);
+				used += (uint32_t)cell[i].len;
 			}
 			sender_send(&c->tx, tx, len);
 			while (first < i) {
@@ -118,6 +132,7 @@ static void *queue_worker(void *arg)
 				chunk_put(s, k, run);
 				qconn_put(c, run);
 			}
+			queued_bytes_sub(s, used);
 		}
 	}
 	return NULL;
@@ -130,11 +145,28 @@ static void announce(struct qserver *s)
 	s->unannounced = 0;
 }
 
-/* Let workers have the @n messages of @c that are in the queue's next cells. */
-static void io_publish(struct qserver *s, struct qconn *c, struct chunk *k, uint32_t n)
+/* The backpressure of this design: nothing is read until workers have caught up. */
+static void io_throttle(struct qserver *s)
+{
+	if (atomic_load_explicit(&s->queued_bytes, memory_order_relaxed) <= QUEUED_BYTES_MOST)
+		return;
+	announce(s);
+	for (;;) {
+		atomic_store(&s->io_waits, 1);
+		if (atomic_load(&s->queued_bytes) <= QUEUED_BYTES_MOST / 2)
+			break;
+		spmc_futex(&s->io_waits, FUTEX_WAIT_PRIVATE, 1);
+	}
+	atomic_store(&s->io_waits, 0);
+}
+
+/* Let workers have the @n messages of @c, @bytes long, that are in the queue's next cells. */
+static void io_publish(struct qserver *s, struct qconn *c, struct chunk *k, uint32_t n,
+		       uint64_t bytes)
 {
 	if (!n)
 		return;
+	atomic_fetch_add(&s->queued_bytes, bytes);
 	atomic_fetch_add_explicit(&k->refs, n, memory_order_relaxed);
 	atomic_fetch_add_explicit(&c->refs, n, memory_order_relaxed);
 	spmc_publish(&s->queue, n);
@@ -146,7 +178,7 @@ static void io_publish(struct qserver *s, struct qconn *c, struct chunk *k, uint
 /* Queue the complete messages that @k has of @c from c->start on; -EPROTO on nonsense. */
 static int io_frame(struct qserver *s, struct qconn *c, struct chunk *k)
 {
-	uint32_t n = 0, room = spmc_room(&s->queue);
+	uint32_t n = 0, room = spmc_room(&s->queue), first = c->start;
 	int err = 0;
 
 	while (c->start < k->used) {
@@ -157,11 +189,12 @@ static int io_frame(struct qserver *s, struct qconn *c, struct chunk *k)
 			err = -EPROTO;
 		if (err || !len || len > k->used - c->start)
 			break;
-		/* A full queue is the backpressure of this design: no reads until workers go on. */
+		/* Not reached by way of bytes: only messages of less than 64 bytes fill the ring. */
 		while (n == room) {
-			io_publish(s, c, k, n);
+			io_publish(s, c, k, n, c->start - first);
 			announce(s);
 			n = 0;
+			first = c->start;
 			room = spmc_room(&s->queue);
 			if (!room)
 				bench_sleep_ns(50000);
@@ -170,7 +203,7 @@ static int io_frame(struct qserver *s, struct qconn *c, struct chunk *k)
 			.conn = c, .chunk = k, .msg = p, .len = len };
 		c->start += len;
 	}
-	io_publish(s, c, k, n);
+	io_publish(s, c, k, n, c->start - first);
 	return err;
 }
 
@@ -244,6 +277,7 @@ static void io_event(struct qserver *s, struct qconn *c, uint32_t events)
 
 	if (events & EPOLLOUT)
 		sender_writable(&c->tx);
+	io_throttle(s);
 	if (events & EPOLLIN)
 		err = io_read(s, c);
 	else if (events & (EPOLLERR | EPOLLHUP))

@@ -35,6 +35,11 @@ struct spmc {
 	_Alignas(SPMC_CACHELINE) struct spmc_cell cell[SPMC_CELLS];
 };
 
+static inline void spmc_futex(_Atomic uint32_t *word, int op, uint32_t value)
+{
+	syscall(SYS_futex, word, op, value, NULL, NULL, 0);
+}
+
 static inline uint32_t spmc_room(struct spmc *q)
 {
 	return SPMC_CELLS - (uint32_t)(atomic_load_explicit(&q->tail, memory_order_relaxed) -
@@ -64,8 +69,7 @@ static inline void spmc_wake(struct spmc *q, uint32_t n)
 	if (!atomic_load_explicit(&q->sleepers, memory_order_relaxed))
 		return;
 	atomic_fetch_add(&q->bell, 1);
-	syscall(SYS_futex, &q->bell, FUTEX_WAKE_PRIVATE, n < INT_MAX ? (int)n : INT_MAX, NULL,
-		NULL, 0);
+	spmc_futex(&q->bell, FUTEX_WAKE_PRIVATE, n < INT_MAX ? n : INT_MAX);
 }
 
 /* Consumer: up to @most cells, 0 if there are none. */
@@ -101,7 +105,7 @@ static inline uint32_t spmc_pop(struct spmc *q, struct spmc_cell *out, uint32_t 
 		atomic_fetch_add(&q->sleepers, 1);
 		n = spmc_try_pop(q, out, most);
 		if (!n)
-			syscall(SYS_futex, &q->bell, FUTEX_WAIT_PRIVATE, bell, NULL, NULL, 0);
+			spmc_futex(&q->bell, FUTEX_WAIT_PRIVATE, bell);
 		atomic_fetch_sub(&q->sleepers, 1);
 		if (n)
 			return n;
