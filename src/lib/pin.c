@@ -97,18 +97,21 @@ static int remove_tree(int parent_fd, const char *name)
 	return unlinkat(parent_fd, name, AT_REMOVEDIR) ? -errno : 0;
 }
 
-static int remove_stage(void)
+/*
+ * Remove what is staged, and directories that are empty: after this there is nothing but whole
+ * instances. The lock is held.
+ */
+static int clean(void)
 {
 	int err = remove_tree(AT_FDCWD, KCM_PIN_STAGE);
+	_cleanup_dir_ DIR *d = opendir(KCM_PIN_ROOT);
+	struct dirent *e;
 
-	return err == -ENOENT ? 0 : err;
-}
-
-/* Directories that became empty go too; somebody else's are not empty. */
-static void prune(const char *system_dir)
-{
-	rmdir(system_dir);
+	while (d && (e = readdir(d)))
+		if (kcm_pin_name_ok(e->d_name))
+			unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);
 	rmdir(KCM_PIN_ROOT);
+	return err == -ENOENT ? 0 : err;
 }
 
 int kcm_pin_lock(void)
@@ -129,7 +132,7 @@ int kcm_pin_lock(void)
 			return -EBUSY;
 		nanosleep(&(struct timespec){ .tv_nsec = LOCK_RETRY_MS * 1000000L }, NULL);
 	}
-	err = remove_stage();
+	err = clean();
 	return err ? err : TAKE_FD(fd);
 }
 
@@ -154,10 +157,11 @@ static int check_existing(struct kcm_pin_txn *txn, const char *system, const cha
 int kcm_pin_begin(struct kcm_pin_txn *txn, const char *system, const char *name, __u32 layout,
 		  bool replace)
 {
+	char parent[KCM_PIN_PATH];
 	int err;
 
 	*txn = (struct kcm_pin_txn){ .lock_fd = -1, .layout = layout, .dir = KCM_PIN_STAGE };
-	err = kcm_pin_path(txn->parent, sizeof(txn->parent), system, NULL, NULL);
+	err = kcm_pin_path(parent, sizeof(parent), system, NULL, NULL);
 	if (!err)
 		err = kcm_pin_path(txn->final, sizeof(txn->final), system, name, NULL);
 	if (!err)
@@ -169,9 +173,9 @@ int kcm_pin_begin(struct kcm_pin_txn *txn, const char *system, const char *name,
 		return txn->lock_fd;
 	err = check_existing(txn, system, name, replace);
 	if (!err)
-		err = make_dir(KCM_PIN_ROOT); /* an unload may have removed it meanwhile */
+		err = make_dir(KCM_PIN_ROOT); /* taking the lock removed it if it was empty */
 	if (!err)
-		err = make_dir(txn->parent);
+		err = make_dir(parent);
 	if (!err && mkdir(txn->dir, 0755))
 		err = -errno;
 	if (err)
@@ -218,19 +222,16 @@ void kcm_pin_abort(struct kcm_pin_txn *txn)
 {
 	if (txn->lock_fd < 0)
 		return;
-	remove_stage();
-	prune(txn->parent);
+	clean();
 	close(TAKE_FD(txn->lock_fd));
 }
 
 int kcm_pin_remove(const char *system, const char *name)
 {
-	char parent[KCM_PIN_PATH], path[KCM_PIN_PATH];
+	char path[KCM_PIN_PATH];
 	_cleanup_fd_ int lock_fd = -1;
 	int err = kcm_pin_path(path, sizeof(path), system, name, NULL);
 
-	if (!err)
-		err = kcm_pin_path(parent, sizeof(parent), system, NULL, NULL);
 	if (err)
 		return err;
 	lock_fd = kcm_pin_lock();
@@ -238,9 +239,7 @@ int kcm_pin_remove(const char *system, const char *name)
 		return lock_fd;
 	if (renameat2(AT_FDCWD, path, AT_FDCWD, KCM_PIN_STAGE, RENAME_NOREPLACE))
 		return -errno;
-	err = remove_stage();
-	prune(parent);
-	return err;
+	return clean();
 }
 
 int kcm_pin_info(const char *system, const char *name, struct kcm_pin_info *info)

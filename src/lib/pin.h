@@ -31,7 +31,6 @@ struct kcm_pin_txn {
 	__u32 layout;
 	char dir[KCM_PIN_PATH];	  /* pin maps, programs and links here */
 	char final[KCM_PIN_PATH]; /* where dir goes at commit */
-	char parent[KCM_PIN_PATH];
 };
 
 /* Letters, digits, `-` and `_`; at most KCM_PIN_NAME - 1; no leading `-`. */
