@@ -71,7 +71,7 @@ static int usage(const struct cmd *cmd, const char *near, const char *what, cons
 	else
 		snprintf(next, sizeof(next), "kcmtool %s%s%s --help",
 			 cmd->object ? cmd->object : "", cmd->object ? " " : "", cmd->verb);
-	return fail(PROBLEM(.code = KCM_EXIT_USAGE, .next = next), "%s '%s'", what, word);
+	return report(PROBLEM(.code = KCM_EXIT_USAGE, .next = next), "%s '%s'", what, word);
 }
 
 static int unknown(const struct cmd *cmd, const char *word)
@@ -146,7 +146,7 @@ int args_parse(const struct cmd *cmd, char **argv, struct cmd_args *args)
 	args->cmd = cmd;
 	args->pos = calloc(n + 1, sizeof(*args->pos));
 	if (!args->pos)
-		return fail(PROBLEM(.err = ENOMEM), "cannot read the arguments");
+		return report(PROBLEM(.err = ENOMEM), "cannot read the arguments");
 	for (; *argv; argv += used) {
 		if (streq(*argv, "--")) {
 			if (!cmd->args || !strstr(cmd->args, "-- "))
@@ -224,7 +224,7 @@ int args_u64(const struct cmd_args *args, const char *name, uint64_t min, uint64
 		return 0;
 	snprintf(range, sizeof(range), "a number from %llu to %llu", (unsigned long long)min,
 		 (unsigned long long)max);
-	return fail(PROBLEM(.code = KCM_EXIT_USAGE, .where = name,
-			    .why = "not in range or no number", .next = range),
-		    "bad value '%s'", text);
+	return report(PROBLEM(.code = KCM_EXIT_USAGE, .where = name,
+			      .why = "not in range or no number", .next = range),
+		      "bad value '%s'", text);
 }

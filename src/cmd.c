@@ -100,10 +100,10 @@ static int unknown(const char *object, const char *word)
 	snprintf(next, sizeof(next), "kcmtool %s%s%s", object ? object : "", object ? " " : "",
 		 near ? near : "help");
 	if (object)
-		return fail(PROBLEM(.code = KCM_EXIT_USAGE, .next = next),
-			    "unknown command '%s %s'", object, word);
-	return fail(PROBLEM(.code = KCM_EXIT_USAGE, .next = next),
-		    *word == '-' ? "unknown option '%s'" : "unknown command '%s'", word);
+		return report(PROBLEM(.code = KCM_EXIT_USAGE, .next = next),
+			      "unknown command '%s %s'", object, word);
+	return report(PROBLEM(.code = KCM_EXIT_USAGE, .next = next),
+		      *word == '-' ? "unknown option '%s'" : "unknown command '%s'", word);
 }
 
 static int run_handler(const struct cmd *cmd, char **argv, const struct cmd_globals *g)
@@ -118,14 +118,14 @@ static int run_handler(const struct cmd *cmd, char **argv, const struct cmd_glob
 		return code;
 	args.out = out_new(stdout, g->format);
 	if (!args.out)
-		return fail(PROBLEM(.err = ENOMEM), "cannot prepare output");
+		return report(PROBLEM(.err = ENOMEM), "cannot prepare output");
 	code = cmd->run(&args);
 	if (code)
 		log_libbpf_show();
 	err = out_finish(args.out);
 	/* A reader that had enough, as in `| head`, is no failure. */
 	if (err && err != -EPIPE && !code)
-		code = fail(PROBLEM(.err = err), "cannot write output");
+		code = report(PROBLEM(.err = err), "cannot write output");
 	return code;
 }
 

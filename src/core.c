@@ -39,8 +39,8 @@ static int help_run(const struct cmd_args *args)
 	else if (cmd)
 		help_cmd(out, cmd);
 	else
-		return fail(PROBLEM(.code = KCM_EXIT_USAGE, .next = "kcmtool help"),
-			    "no help for '%s'", word);
+		return report(PROBLEM(.code = KCM_EXIT_USAGE, .next = "kcmtool help"),
+			      "no help for '%s'", word);
 	return 0;
 }
 
@@ -53,8 +53,8 @@ static int completion_run(const struct cmd_args *args)
 		return complete_bash(out);
 	if (streq(shell, "zsh"))
 		return complete_zsh(out);
-	return fail(PROBLEM(.code = KCM_EXIT_USAGE, .next = "bash or zsh"), "unknown shell '%s'",
-		    shell);
+	return report(PROBLEM(.code = KCM_EXIT_USAGE, .next = "bash or zsh"), "unknown shell '%s'",
+		      shell);
 }
 
 static const struct cmd_opt load_opts[] = {

@@ -121,10 +121,10 @@ int feature_check_caps(const struct cmd *cmd)
 		r = feature_probe(i);
 		if (r->state == FEATURE_WORKS)
 			continue;
-		return fail(PROBLEM(.code = KCM_EXIT_PRIVILEGE, .where = features[i].name,
-				    .why = r->why, .next = r->remedy),
-			    "'kcmtool %s%s%s' is not permitted", cmd->object ? cmd->object : "",
-			    cmd->object ? " " : "", cmd->verb);
+		return report(PROBLEM(.code = KCM_EXIT_PRIVILEGE, .where = features[i].name,
+				      .why = r->why, .next = r->remedy),
+			      "'kcmtool %s%s%s' is not permitted", cmd->object ? cmd->object : "",
+			      cmd->object ? " " : "", cmd->verb);
 	}
 	return 0;
 }
@@ -141,10 +141,10 @@ int feature_explain(uint64_t set, const char *what)
 		if (r->state == FEATURE_WORKS || r->state == FEATURE_WARN)
 			continue;
 		privilege = (CAPS & (1ULL << i)) || r->state == FEATURE_UNKNOWN;
-		return fail(PROBLEM(.code = privilege ? KCM_EXIT_PRIVILEGE : KCM_EXIT_KERNEL,
-				    .where = features[i].name, .why = r->why,
-				    .next = r->remedy[0] ? r->remedy : "kcmtool doctor"),
-			    "%s", what);
+		return report(PROBLEM(.code = privilege ? KCM_EXIT_PRIVILEGE : KCM_EXIT_KERNEL,
+				      .where = features[i].name, .why = r->why,
+				      .next = r->remedy[0] ? r->remedy : "kcmtool doctor"),
+			      "%s", what);
 	}
 	return 0;
 }

@@ -17,8 +17,8 @@ static int for_systems(const struct cmd_args *args, system_fn fn)
 {
 	for (int i = 0; i < args->npos; i++) {
 		if (!kcm_system_find(args->pos[i]))
-			return fail(PROBLEM(.code = KCM_EXIT_USAGE, .next = "kcmtool help"),
-				    "unknown system '%s'", args->pos[i]);
+			return report(PROBLEM(.code = KCM_EXIT_USAGE, .next = "kcmtool help"),
+				      "unknown system '%s'", args->pos[i]);
 	}
 	for (const struct kcm_system *const *s = kcm_systems; *s; s++) {
 		bool wanted = !args->npos;
@@ -43,9 +43,9 @@ static int check_kernel(const struct kcm_system *s, bool force)
 		return 0;
 	r = feature_probe(FEAT_KERNEL_SAFE);
 	if (r->state == FEATURE_MISSING && !force)
-		return fail(PROBLEM(.code = KCM_EXIT_KERNEL, .where = "kernel_safe", .why = r->why,
-				    .next = r->remedy),
-			    "refusing to load %s", s->name);
+		return report(PROBLEM(.code = KCM_EXIT_KERNEL, .where = "kernel_safe",
+				      .why = r->why, .next = r->remedy),
+			      "refusing to load %s", s->name);
 	if (r->state != FEATURE_WORKS)
 		warn("%s", r->why);
 	return 0;
@@ -58,21 +58,21 @@ static int load_failed(const struct kcm_system *s, int err)
 
 	snprintf(what, sizeof(what), "cannot load %s", s->name);
 	if (err == -ESTALE)
-		return fail(PROBLEM(.code = KCM_EXIT_FAILED, .where = s->name,
-				    .why = "a newer kcmtool has loaded it",
-				    .next = "that kcmtool, or: kcmtool unload"),
-			    "%s", what);
+		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = s->name,
+				      .why = "a newer kcmtool has loaded it",
+				      .next = "that kcmtool, or: kcmtool unload"),
+			      "%s", what);
 	if (err == -EBUSY)
-		return fail(PROBLEM(.code = KCM_EXIT_FAILED, .where = KCM_BPFFS,
-				    .why = "another process holds the lock",
-				    .next = "again when it is done; lslocks names it"),
-			    "%s", what);
+		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = KCM_BPFFS,
+				      .why = "another process holds the lock",
+				      .next = "again when it is done; lslocks names it"),
+			      "%s", what);
 	code = feature_explain(s->needs, what);
 	if (code)
 		return code;
 	kcm_pin_path(path, sizeof(path), s->name, INSTANCE, NULL);
-	return fail(PROBLEM(.err = err, .where = path, .next = "kcmtool -v load, kcmtool doctor"),
-		    "%s", what);
+	return report(PROBLEM(.err = err, .where = path, .next = "kcmtool -v load, kcmtool doctor"),
+		      "%s", what);
 }
 
 static int load_one(const struct kcm_system *s, const struct cmd_args *args)
@@ -138,9 +138,9 @@ static int check_unused(const char *name, void *arg)
 	n = users_find(u->system->name, name, who, sizeof(who));
 	if (n <= 0)
 		return 0;
-	u->code = fail(PROBLEM(.code = KCM_EXIT_FAILED, .where = name, .why = who,
-			       .next = "stop them, or: kcmtool unload --force"),
-		       "%s is in use", u->system->name);
+	u->code = report(PROBLEM(.code = KCM_EXIT_FAILED, .where = name, .why = who,
+				 .next = "stop them, or: kcmtool unload --force"),
+			 "%s is in use", u->system->name);
 	return u->code;
 }
 
@@ -152,7 +152,8 @@ static int unload_instance(const char *name, void *arg)
 	if (err == -ENOENT)
 		return 0; /* somebody else was faster */
 	if (err) {
-		u->code = fail(PROBLEM(.err = err, .where = name, .next = "kcmtool unload --force"),
+		u->code =
+			report(PROBLEM(.err = err, .where = name, .next = "kcmtool unload --force"),
 			       "cannot unload %s", u->system->name);
 		return u->code;
 	}
@@ -174,11 +175,11 @@ static int unload_one(const struct kcm_system *s, const struct cmd_args *args)
 	if (u.code)
 		return u.code;
 	if (err)
-		return fail(PROBLEM(.err = err, .where = KCM_PIN_ROOT), "cannot unload %s",
-			    s->name);
+		return report(PROBLEM(.err = err, .where = KCM_PIN_ROOT), "cannot unload %s",
+			      s->name);
 	if (!u.seen && args->npos)
-		return fail(PROBLEM(.code = KCM_EXIT_NOT_LOADED, .next = "kcmtool status"),
-			    "%s is not loaded", s->name);
+		return report(PROBLEM(.code = KCM_EXIT_NOT_LOADED, .next = "kcmtool status"),
+			      "%s is not loaded", s->name);
 	return 0;
 }
 
@@ -193,7 +194,7 @@ int unload_run(const struct cmd_args *args)
 	int code;
 
 	if (lock_fd == -EPERM || lock_fd == -EACCES)
-		return fail(
+		return report(
 			PROBLEM(.err = lock_fd, .where = KCM_BPFFS, .next = "sudo kcmtool unload"),
 			"cannot unload");
 	if (lock_fd >= 0)
@@ -258,9 +259,9 @@ int status_run(const struct cmd_args *args)
 	}
 	out_end(args->out);
 	if (err)
-		return fail(PROBLEM(.err = err, .where = KCM_PIN_ROOT), "cannot read the status");
+		return report(PROBLEM(.err = err, .where = KCM_PIN_ROOT), "cannot read the status");
 	if (!st.seen)
-		return fail(PROBLEM(.code = KCM_EXIT_NOT_LOADED, .next = "kcmtool load"),
-			    "nothing is loaded");
+		return report(PROBLEM(.code = KCM_EXIT_NOT_LOADED, .next = "kcmtool load"),
+			      "nothing is loaded");
 	return 0;
 }

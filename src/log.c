@@ -35,7 +35,7 @@ enum kcm_exit log_exit_code(int err)
 	}
 }
 
-int fail(const struct problem *p, const char *what, ...)
+int report(const struct problem *p, const char *what, ...)
 {
 	const char *why = p->why ? p->why : p->err ? log_errno(p->err) : NULL;
 	va_list ap;

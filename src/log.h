@@ -26,10 +26,10 @@ struct problem {
 };
 
 /**
- * fail() - print one error line
+ * report() - print one error line
  * Return: @p->code, or the code that fits @p->err where @p->code is 0.
  */
-int fail(const struct problem *p, const char *what, ...) _printf_(2, 3);
+int report(const struct problem *p, const char *what, ...) _printf_(2, 3);
 #define PROBLEM(...) (&(struct problem){ __VA_ARGS__ })
 
 /* One line on stderr that is not an error. */
