@@ -14,6 +14,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -101,6 +104,18 @@ static inline void bench_sleep_ns(uint64_t ns)
 
 	while (nanosleep(&ts, &ts))
 		;
+}
+
+/*
+ * Options of every socket on both sides; accepted ones inherit the listener's. Reno, because the
+ * machine's default may be one that paces by timers (BBR): loopback loses nothing to adapt to.
+ */
+static inline void bench_socket_options(int fd)
+{
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
 
 /* CPU time of all threads, living and ended, of all processes of the server. */

@@ -77,6 +77,7 @@ static int listen_loopback(struct bench_opts *o)
 
 	if (fd < 0)
 		return -errno;
+	bench_socket_options(fd);
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, SOMAXCONN) ||
 	    getsockname(fd, (struct sockaddr *)&a, &len)) {
 		int err = -errno;

@@ -8,14 +8,11 @@
 #include "load.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "load_conn.h"
@@ -48,12 +45,12 @@ static int client_connect(const struct bench_opts *o)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(o->port),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)))
+	if (fd < 0)
 		return -errno;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	return fd;
+	bench_socket_options(fd);
+	return connect(fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : fd;
 }
 
 static int client_open(struct client *cl)

@@ -21,7 +21,7 @@ struct bench_server {
 extern const struct bench_server bench_peer_pinned, bench_peer_oneshot, bench_peer_queue;
 extern const struct bench_server bench_server_mux;
 
-/* Accept the next connection as the benchmark wants it (non-blocking, no delay); -errno. */
+/* Accept the next connection, non-blocking; its options are the listener's. Or -errno. */
 int serve_accept(int listen_fd);
 
 /* A buffer not in use; the last one returned comes first, because it is still in the cache. */
