@@ -51,7 +51,7 @@ static int check_kernel(const struct kcm_system *s, bool force)
 	return 0;
 }
 
-static int load_failed(const struct kcm_system *s, int err)
+static int load_failed(const struct kcm_system *s, int err, const char *detail)
 {
 	char what[64], path[KCM_PIN_PATH];
 	int code;
@@ -71,7 +71,9 @@ static int load_failed(const struct kcm_system *s, int err)
 	if (code)
 		return code;
 	kcm_pin_path(path, sizeof(path), s->name, INSTANCE, NULL);
-	return report(PROBLEM(.err = err, .where = path, .next = "kcmtool -v load, kcmtool doctor"),
+	return report(PROBLEM(.code = log_exit_code(err), .where = path,
+			      .why = *detail ? detail : log_errno(err),
+			      .next = "kcmtool -v load, kcmtool doctor"),
 		      "%s", what);
 }
 
@@ -79,14 +81,14 @@ static int load_one(const struct kcm_system *s, const struct cmd_args *args)
 {
 	struct kcm_pin_info before;
 	int found, err, code = check_kernel(s, args_flag(args, "force"));
-	char path[KCM_PIN_PATH];
+	char path[KCM_PIN_PATH], detail[256] = "";
 
 	if (code)
 		return code;
 	found = kcm_pin_info(s->name, INSTANCE, &before);
-	err = s->load();
+	err = s->load(detail, sizeof(detail));
 	if (err && err != -EEXIST)
-		return load_failed(s, err);
+		return load_failed(s, err, detail);
 	kcm_pin_path(path, sizeof(path), s->name, INSTANCE, NULL);
 	out_row(args->out);
 	out_str(args->out, "system", s->name);

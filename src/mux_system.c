@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /* mux as one of the systems of load, unload and status. */
-#include <errno.h>
 #include "feature.h"
-#include "lib/pin.h"
+#include "lib/kcm.h"
 #include "mux.h"
 #include "system.h"
 
-static int mux_load(void)
-{
-	struct kcm_pin_txn txn;
-	int err = kcm_pin_begin(&txn, "mux", "default", KCM_MUX_LAYOUT, false);
+/* What most protocols of our time have: a length of four bytes, big-endian. */
+#define DEFAULT_FRAME "u32be"
 
-	return err ? err : kcm_pin_commit(&txn);
+static int mux_load(char *err, size_t size)
+{
+	struct kcm_mux_opts opts = { .sz = sizeof(opts) };
+	int code = kcm_frame_parse(DEFAULT_FRAME, &opts.frame, err, size);
+
+	return code ? code : kcm_mux_create("default", &opts, err, size);
 }
 
 static int mux_unload(const char *instance, bool force)
 {
-	(void)force;
-	return kcm_pin_remove("mux", instance);
+	return kcm_mux_delete(instance, force);
 }
 
 static const struct cmd mux_cmds[] = { { 0 } };

@@ -19,8 +19,11 @@ struct kcm_system {
 	uint32_t layout; /* version of what is pinned; an older one is replaced by `load` */
 	const struct cmd *cmds;
 
-	/* Make the instance "default". Return: 0, or -errno; -EEXIST if it was there already. */
-	int (*load)(void);
+	/*
+	 * Make the instance "default". Return: 0, or -errno and one line in @err; -EEXIST if it
+	 * was there already.
+	 */
+	int (*load)(char *err, size_t size);
 	/* Remove one instance. Return: 0 or -errno; -EBUSY if it is used and not @force. */
 	int (*unload)(const char *instance, bool force);
 	/* More members for the instance's row of `kcmtool status`, by out_*(); may be NULL. */
