@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+/* members.c - workers of a mux: they come, are enabled, go and die; who serves which lane. */
+#define _GNU_SOURCE
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "owner.h"
+
+int member_add(struct kcm_mux *m, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	for (uint32_t i = 0; i < m->v.conf->n_workers; i++) {
+		if (m->members[i].fd >= 0)
+			continue;
+		ev.data.u64 = POLL_DATA(POLL_MEMBER, i);
+		if (epoll_ctl(m->ep, EPOLL_CTL_ADD, fd, &ev))
+			return -errno;
+		m->members[i].fd = fd;
+		m->members[i].bell_fd = -1;
+		m->members[i].welcomed = m->members[i].on = false;
+		return (int)i;
+	}
+	return -ENOSPC;
+}
+
+static int welcome(struct kcm_mux *m, uint32_t slot)
+{
+	struct wire_rec rec = {
+		.type = WIRE_WELCOME, .a = slot, .b = m->v.conf->n_workers, .c = m->v.big_bytes
+	};
+	int fds[WIRE_FDS_MAX], n = 0, err, bell;
+	struct kcm_wstat *st = &m->v.wstats[slot];
+	struct ucred cr = { 0 };
+	socklen_t len = sizeof(cr);
+
+	LIBBPF_OPTS(bpf_map_create_opts, o);
+	bell = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "kcm_bell", 0, 0, 4096, &o);
+	if (bell < 0)
+		return -errno;
+	if (bpf_map_update_elem(m->bells, &slot, &bell, BPF_ANY)) {
+		err = -errno;
+		close(bell);
+		return err;
+	}
+	for (; n < VIEW_MAPS; n++)
+		fds[n] = m->maps[n];
+	fds[n++] = m->tx_fd;
+	fds[n++] = m->big_ro;
+	fds[n++] = bell;
+	fds[n++] = m->ev;
+	for (uint32_t i = 0; i < m->v.conf->n_workers; i++)
+		fds[n++] = m->evs[i];
+	memset(st, 0, sizeof(*st));
+	if (!getsockopt(m->members[slot].fd, SOL_SOCKET, SO_PEERCRED, &cr, &len))
+		st->pid = (uint32_t)cr.pid;
+	st->start_ns = now_ns();
+	st->state = KCM_WORKER_ON;
+	m->members[slot].bell_fd = bell;
+	m->members[slot].welcomed = m->members[slot].on = true;
+	m->n_members++;
+	err = wire_send(m->members[slot].fd, &rec, NULL, 0, fds, n, MSG_DONTWAIT);
+	if (err)
+		return err;
+	__atomic_fetch_or(&m->v.ctl->active, 1ULL << slot, __ATOMIC_SEQ_CST);
+	lanes_plan(m);
+	return 0;
+}
+
+static void answer(struct kcm_mux *m, uint32_t slot, const struct wire_rec *rec, int fd)
+{
+	/* Never wait for a worker: one that does not read what it asked for is broken. */
+	if (wire_send(m->members[slot].fd, rec, NULL, 0, &fd, fd >= 0, MSG_DONTWAIT) == -EAGAIN)
+		member_gone(m, slot, true);
+}
+
+static void get_fd(struct kcm_mux *m, uint32_t slot, const struct wire_rec *in)
+{
+	struct wire_rec rec = { .type = WIRE_FD, .conn = in->conn };
+	uint32_t i = (uint32_t)in->conn;
+	struct oconn *o = i < m->v.cfg.n_conns ? m->conns[i] : NULL;
+	int fd = -1;
+
+	if (o && oconn_id(o) == in->conn && o->fd >= 0) {
+		fd = o->fd;
+		o->holders |= 1ULL << slot;
+	} else {
+		/* Not accepted yet, or over. */
+		rec.a = !o && i < m->v.cfg.n_conns && LOAD(&m->v.conns[i].state) != KCM_CONN_FREE
+				? EAGAIN
+				: ENOTCONN;
+	}
+	answer(m, slot, &rec, fd);
+}
+
+static void enable(struct kcm_mux *m, uint32_t slot, bool on)
+{
+	struct wire_rec rec = { .type = WIRE_ENABLED };
+	uint64_t bit = 1ULL << slot;
+
+	m->members[slot].on = on;
+	m->v.wstats[slot].state = on ? KCM_WORKER_ON : KCM_WORKER_OFF;
+	if (on) {
+		__atomic_fetch_or(&m->v.ctl->active, bit, __ATOMIC_SEQ_CST);
+	} else {
+		__atomic_fetch_and(&m->v.ctl->active, ~bit, __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&m->v.ctl->sleepers, ~bit, __ATOMIC_SEQ_CST);
+	}
+	lanes_plan(m);
+	answer(m, slot, &rec, -1);
+	/* What waited for it is others' now. */
+	drain_wake(m, ~0ULL);
+}
+
+void member_input(struct kcm_mux *m, uint32_t slot)
+{
+	static __thread uint8_t data[WIRE_DATA_MAX];
+
+	for (;;) {
+		struct wire_rec rec;
+		size_t len = sizeof(data);
+		int err, fd = m->members[slot].fd;
+
+		if (fd < 0)
+			return;
+		err = wire_recv(fd, &rec, data, &len, NULL, NULL, MSG_DONTWAIT);
+		if (err == -EAGAIN)
+			return;
+		if (err) {
+			member_gone(m, slot, true);
+			return;
+		}
+		if (rec.type == WIRE_HELLO && !m->members[slot].welcomed) {
+			struct wire_rec no = { .type = WIRE_REFUSED, .a = EPROTO };
+
+			err = rec.a == WIRE_VERSION ? welcome(m, slot) : -EPROTO;
+			if (err) {
+				no.a = (uint32_t)-err;
+				wire_send(fd, &no, NULL, 0, NULL, 0, MSG_DONTWAIT);
+				member_gone(m, slot, false);
+				return;
+			}
+			continue;
+		}
+		if (!m->members[slot].welcomed) {
+			member_gone(m, slot, false);
+			return;
+		}
+		switch (rec.type) {
+		case WIRE_GETFD:
+			get_fd(m, slot, &rec);
+			break;
+		case WIRE_TX:
+			tx_record(m, &rec, data, len);
+			break;
+		case WIRE_ENABLE:
+			enable(m, slot, rec.a);
+			break;
+		default:
+			member_gone(m, slot, true);
+			return;
+		}
+	}
+}
+
+void member_tell_gone(struct kcm_mux *m, struct oconn *o)
+{
+	struct wire_rec rec = { .type = WIRE_GONE, .conn = oconn_id(o) };
+
+	for (uint64_t h = o->holders; h; h &= h - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(h);
+
+		/* If it is not heard, the worker finds out by the generation. */
+		if (i < KCM_WORKERS_MAX && m->members[i].fd >= 0)
+			wire_send(m->members[i].fd, &rec, NULL, 0, NULL, 0, MSG_DONTWAIT);
+	}
+}
+
+/* Back into its lane. In an ordered lane the head goes back: nobody serves the lane meanwhile. */
+static void requeue(struct kcm_mux *m, uint32_t id, uint64_t lanes)
+{
+	uint32_t gen = m->v.chunks[id].gen & 0xffff;
+
+	if (m->v.cfg.policy == KCM_POLICY_LEAST || m->v.cfg.policy == KCM_POLICY_ROBIN) {
+		for (uint32_t i = 0; lanes; i++, lanes >>= 1)
+			if (lanes & 1)
+				queue_lane_put(&m->v, i, id, gen);
+		return;
+	}
+	for (uint32_t i = 0; lanes; i++, lanes >>= 1) {
+		struct kcm_lane *l = &m->v.lanes[i];
+		__u64 *cells = m->v.cells + (size_t)i * (m->v.cfg.cell_mask + 1);
+		__u64 h = LOAD(&l->head), tail = LOAD(&l->tail);
+
+		if (!(lanes & 1))
+			continue;
+		for (__u64 p = h - 1;
+		     p != h - 1 - m->v.cfg.cell_mask && tail - p <= m->v.cfg.cell_mask; p--) {
+			__u64 c = cells[p & m->v.cfg.cell_mask];
+
+			if (KCM_CELL_POS(c) != (__u32)p)
+				break;
+			if (KCM_CELL_CHUNK(c) == id && KCM_CELL_GEN(c) == gen) {
+				STORE(&l->head, p);
+				break;
+			}
+		}
+	}
+}
+
+/*
+ * Messages that the dead worker had: those it was not given yet go back to the queue; the others
+ * are redelivered (at least once) or counted as lost (at most once).
+ */
+static void reap_messages(struct kcm_mux *m, uint32_t slot)
+{
+	uint8_t own = (uint8_t)(slot + 1);
+	uint64_t touched = 0;
+
+	for (uint32_t id = 0; id < m->v.n_chunks; id++) {
+		struct kcm_chunk *ch = &m->v.chunks[id];
+		struct kcm_claim *cl = &m->v.claims[id];
+		uint32_t s = LOAD(&cl->state);
+		uint64_t back = 0;
+
+		if (KCM_STATE_ST(s) != KCM_CHUNK_PUB)
+			continue;
+		for (uint32_t i = 0; i < KCM_CHUNK_MSGS && i < ch->n; i++) {
+			uint32_t sh = 8 * (i % 8);
+			uint8_t b = (uint8_t)(LOAD(&cl->own[i / 8]) >> sh);
+			bool given = b == (own | KCM_OWN_GIVEN);
+			uint32_t lane = 0;
+
+			if (b != own && !given)
+				continue;
+			if (given && !m->v.conf->at_least_once && ch->kind != KCM_CHUNK_EVENT) {
+				m->v.conf->lost_msgs++;
+				__atomic_fetch_add(&m->v.tx[ch->conn].released, 1,
+						   __ATOMIC_SEQ_CST);
+				queue_release(&m->v, id, ch->gen & 0xffff, i / 8, 0xffULL << sh);
+				continue;
+			}
+			if (given) {
+				ch->again |= 1ULL << i;
+				m->v.conf->redelivered++;
+			}
+			switch (m->v.cfg.policy) {
+			case KCM_POLICY_CONN:
+				lane = m->v.conns[ch->conn].lane % KCM_LANES;
+				break;
+			case KCM_POLICY_ROBIN:
+			case KCM_POLICY_KEY:
+				lane = ch->lane[i] % KCM_LANES;
+				break;
+			case KCM_POLICY_LEAST:
+				break;
+			}
+			back |= 1ULL << lane;
+			__atomic_fetch_and(&cl->own[i / 8], ~(0xffULL << sh), __ATOMIC_SEQ_CST);
+		}
+		if (back)
+			requeue(m, id, back);
+		touched |= back;
+	}
+	if (touched)
+		drain_wake(m, touched);
+}
+
+void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
+{
+	struct member *w = &m->members[slot];
+	uint64_t bit = 1ULL << slot;
+
+	if (w->fd < 0)
+		return;
+	epoll_ctl(m->ep, EPOLL_CTL_DEL, w->fd, NULL);
+	close(w->fd);
+	w->fd = -1;
+	if (!w->welcomed)
+		return;
+	w->welcomed = w->on = false;
+	m->n_members--;
+	__atomic_fetch_and(&m->v.ctl->active, ~bit, __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(&m->v.ctl->sleepers, ~bit, __ATOMIC_SEQ_CST);
+	m->v.wstats[slot].state = KCM_WORKER_DEAD;
+	if (died && m->v.wstats[slot].out)
+		m->v.conf->worker_deaths++;
+	tx_reap(m, slot);
+	reap_messages(m, slot);
+	if (m->v.wstats[slot].held_msgs && m->v.wstats[slot].held_conn < m->v.cfg.n_conns)
+		__atomic_fetch_add(&m->v.tx[m->v.wstats[slot].held_conn].released,
+				   m->v.wstats[slot].held_msgs, __ATOMIC_SEQ_CST);
+	STORE(&m->v.wstats[slot].claiming, 0);
+	m->v.wstats[slot].state = KCM_WORKER_NONE;
+	bpf_map_delete_elem(m->bells, &slot);
+	close(w->bell_fd);
+	w->bell_fd = -1;
+	for (uint32_t i = 0; i < m->v.cfg.n_conns; i++)
+		if (m->conns[i]) {
+			m->conns[i]->holders &= ~bit;
+			/* It may have released a message and died before it counted that. */
+			m->conns[i]->recount |= died;
+		}
+	lanes_plan(m);
+	drain_wake(m, ~0ULL);
+	/* Its messages may have been the last that connections waited for. */
+	for (uint32_t i = 0; m->n_closing && i < m->v.cfg.n_conns; i++)
+		if (m->conns[i] && m->conns[i]->event_done)
+			conn_try_free(m, m->conns[i]);
+}
+
+/* Decide who is to serve each lane: the enabled workers in turn. */
+void lanes_plan(struct kcm_mux *m)
+{
+	uint64_t active = LOAD(&m->v.ctl->active);
+	uint32_t n = 0;
+	uint8_t list[KCM_LANES];
+
+	if (m->v.cfg.policy == KCM_POLICY_LEAST)
+		return;
+	for (uint64_t a = active; a; a &= a - 1)
+		list[n++] = (uint8_t)__builtin_ctzll(a);
+	for (uint32_t i = 0; i < KCM_LANES; i++) {
+		if (m->v.cfg.policy == KCM_POLICY_ROBIN) {
+			/* A lane a worker; those of absent ones are emptied by anybody. */
+			m->lane_want[i] = active >> i & 1 ? (uint8_t)(i + 1) : 0;
+		} else {
+			m->lane_want[i] = n ? (uint8_t)(list[i % n] + 1) : 0xff;
+		}
+	}
+	if (m->v.cfg.policy == KCM_POLICY_ROBIN) {
+		memcpy(m->v.prod->route, list, n);
+		STORE(&m->v.prod->n_route, n);
+	}
+	lanes_step(m);
+}
+
+/* Does this worker have a message of the lane? */
+static bool lane_busy(struct kcm_mux *m, uint32_t lane, uint8_t own)
+{
+	for (uint32_t id = 0; id < m->v.n_chunks; id++) {
+		struct kcm_chunk *ch = &m->v.chunks[id];
+
+		if (KCM_STATE_ST(LOAD(&m->v.claims[id].state)) != KCM_CHUNK_PUB)
+			continue;
+		for (uint32_t i = 0; i < ch->n && i < KCM_CHUNK_MSGS; i++) {
+			uint8_t b = (uint8_t)(LOAD(&m->v.claims[id].own[i / 8]) >> (8 * (i % 8)));
+			uint32_t l = m->v.cfg.policy == KCM_POLICY_CONN
+					     ? m->v.conns[ch->conn].lane % KCM_LANES
+					     : ch->lane[i] % KCM_LANES;
+
+			if (b != KCM_OWN_DONE && (b & ~KCM_OWN_GIVEN) == own && l == lane)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Move lanes to whom they are planned for. An ordered lane first belongs to nobody until its old
+ * worker has none of its messages left.
+ */
+void lanes_step(struct kcm_mux *m)
+{
+	uint64_t moved = 0;
+
+	m->lanes_moving = false;
+	for (uint32_t i = 0; i < KCM_LANES; i++) {
+		uint8_t is = LOAD(&m->v.ctl->lane_owner[i]), want = m->lane_want[i];
+
+		if (is == want)
+			continue;
+		if (m->v.cfg.policy == KCM_POLICY_ROBIN) {
+			__atomic_store_n(&m->v.ctl->lane_owner[i], want, __ATOMIC_SEQ_CST);
+			moved |= 1ULL << i;
+			continue;
+		}
+		if (is != 0xff && is) {
+			m->lane_from[i] = is;
+			__atomic_store_n(&m->v.ctl->lane_owner[i], 0xff, __ATOMIC_SEQ_CST);
+		}
+		if (m->lane_from[i]) {
+			uint32_t w = m->lane_from[i] - 1U;
+
+			if (w < KCM_WORKERS_MAX && m->members[w].welcomed &&
+			    (__atomic_load_n(&m->v.wstats[w].claiming, __ATOMIC_SEQ_CST) ||
+			     lane_busy(m, i, m->lane_from[i]))) {
+				m->lanes_moving = true;
+				continue;
+			}
+			m->lane_from[i] = 0;
+		}
+		__atomic_store_n(&m->v.ctl->lane_owner[i], want, __ATOMIC_SEQ_CST);
+		moved |= 1ULL << i;
+	}
+	if (moved)
+		drain_wake(m, moved);
+}
