@@ -43,11 +43,11 @@ KCM_FINLINE int kcm_frame_decimal(const void *base, __u32 pos, __u32 from, __u32
  */
 enum kcm_resp_type {
 	KCM_RESP_INLINE, /* no type byte: a command typed into telnet */
-	KCM_RESP_LINE,   /* all of it is the line */
-	KCM_RESP_BULK,   /* length, then that many bytes and CRLF */
-	KCM_RESP_ARRAY,  /* count of elements that follow */
-	KCM_RESP_MAP,    /* count of pairs that follow */
-	KCM_RESP_ATTR,   /* count of pairs that follow, and then comes what they describe */
+	KCM_RESP_LINE,	 /* all of it is the line */
+	KCM_RESP_BULK,	 /* length, then that many bytes and CRLF */
+	KCM_RESP_ARRAY,	 /* count of elements that follow */
+	KCM_RESP_MAP,	 /* count of pairs that follow */
+	KCM_RESP_ATTR,	 /* count of pairs that follow, and then comes what they describe */
 };
 
 KCM_FINLINE enum kcm_resp_type kcm_resp_type(__u8 c)
@@ -158,17 +158,17 @@ KCM_FINLINE int kcm_frame_resp(const struct kcm_frame *f, struct kcm_fstate *s, 
 }
 
 /*
- * memcached text. One token a step, until the one that tells the size of the data block.
- * w[0]: scanned up to here; w[1]: where the current token begins; w[2]: data bytes that follow
- * the line; w[3]: what the current token is.
+ * memcached text, both directions: an item of a reply is a message. One token a step, until the one
+ * that tells the size of the data block. w[0]: scanned up to here; w[1]: where the current token
+ * begins; w[2]: data bytes that follow the line; w[3]: what the current token is.
  */
 enum kcm_mc_token {
 	KCM_MC_VERB,
-	KCM_MC_SIZE,      /* and 1 more for every token that comes before the size */
+	KCM_MC_SIZE,	  /* and 1 more for every token that comes before the size */
 	KCM_MC_REST = 16, /* nothing of interest up to the end of the line */
 };
 
-#define KCM_MC_4(a, b, c, d)             ((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24)
+#define KCM_MC_4(a, b, c, d)		 ((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24)
 #define KCM_MC_8(a, b, c, d, e, f, g, h) (KCM_MC_4(a, b, c, d) | KCM_MC_4(e, f, g, h) << 32)
 
 KCM_FINLINE __u32 kcm_mc_after_verb(__u64 verb)
@@ -181,8 +181,12 @@ KCM_FINLINE __u32 kcm_mc_after_verb(__u64 verb)
 	case KCM_MC_8('a', 'p', 'p', 'e', 'n', 'd', 0, 0):
 	case KCM_MC_8('p', 'r', 'e', 'p', 'e', 'n', 'd', 0):
 		return KCM_MC_SIZE + 3;
+	case KCM_MC_8('V', 'A', 'L', 'U', 'E', 0, 0, 0): /* replies: VALUE KEY FLAGS SIZE [CAS] */
+		return KCM_MC_SIZE + 2;
 	case KCM_MC_4('m', 's', 0, 0): /* ms KEY SIZE FLAG... */
 		return KCM_MC_SIZE + 1;
+	case KCM_MC_4('V', 'A', 0, 0): /* VA SIZE FLAG... */
+		return KCM_MC_SIZE;
 	}
 	return KCM_MC_REST;
 }

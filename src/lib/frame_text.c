@@ -30,7 +30,7 @@ static const struct kcm_frame_preset presets[] = {
 	  "HTTP/2 frames as a server reads them, preface first (skip=0: as a client)" },
 	{ "grpc", "len off=0 width=3 be hdr=9 skip=24 max=16777224", "the same as http2" },
 	{ "memcached-bin", "len off=8 width=4 be hdr=24", "memcached binary protocol" },
-	{ "memcached-text", "memcached-text", "memcached text and meta commands (requests)" },
+	{ "memcached-text", "memcached-text", "memcached text and meta protocol" },
 	{ "postgres", "len off=1 width=4 be hdr=5 adj=-4 zero-untyped",
 	  "PostgreSQL, start-up and cancel packets included" },
 	{ "mysql", "len off=0 width=3 le hdr=4", "MySQL and MariaDB packets" },

@@ -27,7 +27,7 @@
 #include <linux/types.h>
 #endif
 
-#define KCM_FRAME_PAD         16U        /* readable bytes behind every buffer that is framed */
+#define KCM_FRAME_PAD	      16U	 /* readable bytes behind every buffer that is framed */
 #define KCM_FRAME_MAX_LIMIT   (1U << 30) /* no max_bytes above it: pos + length must fit 32 bits */
 #define KCM_FRAME_MAX_DEFAULT (16U << 20)
 #define KCM_FRAME_TEXT_BYTES  160 /* enough for what kcm_frame_format() writes */
@@ -38,9 +38,9 @@ enum kcm_frame_kind {
 	KCM_FRAME_DELIM,      /* up to and including a delimiter of 1 or 2 bytes */
 	KCM_FRAME_FIXED,      /* always hdr_bytes */
 	KCM_FRAME_WEBSOCKET,  /* an HTTP head if the stream begins with one, then frames */
-	KCM_FRAME_RESP,       /* Redis: RESP2, RESP3, inline commands */
-	KCM_FRAME_MC_TEXT,    /* memcached text and meta commands, as a server reads them */
-	KCM_FRAME_NATS,       /* NATS client protocol, both directions */
+	KCM_FRAME_RESP,	      /* Redis: RESP2, RESP3, inline commands */
+	KCM_FRAME_MC_TEXT,    /* memcached text and meta protocol, both directions */
+	KCM_FRAME_NATS,	      /* NATS client protocol, both directions */
 	KCM_FRAME_HTTP1,      /* HTTP/1 requests: head with Content-Length or chunked body */
 	KCM_FRAME_KINDS,
 };

@@ -90,6 +90,15 @@ static void memcached_commands(void **state)
 	CHECK("memcached-text", "set k 0 0 100\r\nab", "+17/117");
 }
 
+static void memcached_replies(void **state)
+{
+	(void)state;
+	CHECK("memcached-text", "VALUE a 0 5\r\nEND\r\n\r\nVALUE b 1 2 77\r\nab\r\nEND\r\n",
+	      "20 20 5");
+	CHECK("memcached-text", "VA 2 t30\r\nab\r\nEN\r\nHD\r\nVA 0\r\n\r\n", "14 4 4 8");
+	CHECK("memcached-text", "STORED\r\nVALUES 1 2 3\r\nVERSION 1.6\r\n", "8 14 13");
+}
+
 static void memcached_hostile(void **state)
 {
 	(void)state;
@@ -216,6 +225,7 @@ int main(void)
 		cmocka_unit_test(resp_hostile),
 		cmocka_unit_test(resp_max),
 		cmocka_unit_test(memcached_commands),
+		cmocka_unit_test(memcached_replies),
 		cmocka_unit_test(memcached_hostile),
 		cmocka_unit_test(memcached_long_lines),
 		cmocka_unit_test(nats),
