@@ -72,8 +72,8 @@ static const struct cmd_opt help_opts[] = {
 };
 
 const struct cmd core_cmds[] = {
-	{ NULL, "load", "[SYSTEM]...", "Load systems (all) and make them ready", LOAD_NEEDS,
-	  load_run, load_opts, "@systems" },
+	{ NULL, "load", "[SYSTEM]...", "Load systems (all) and make them ready",
+	  LOAD_NEEDS | FEAT(CAP_PERFMON), load_run, load_opts, "@systems" },
 	{ NULL, "unload", "[SYSTEM]...", "Unload systems (all) that nothing uses", LOAD_NEEDS,
 	  unload_run, unload_opts, "@systems" },
 	{ NULL, "status", NULL, "Show what is loaded and who uses it", FEAT(CAP_BPF), status_run,

@@ -14,7 +14,7 @@ const struct feature features[FEAT_COUNT] = {
 			   .cap = CAP_BPF },
 	[FEAT_CAP_NET_ADMIN] = { "cap_net_admin", "load and attach network programs", NULL, NULL,
 				 probe_host_cap, .cap = CAP_NET_ADMIN },
-	[FEAT_CAP_PERFMON] = { "cap_perfmon", "read kernel memory in tracing programs", NULL, "5.8",
+	[FEAT_CAP_PERFMON] = { "cap_perfmon", "pointer arithmetic in programs", NULL, "5.8",
 			       probe_host_cap, .cap = CAP_PERFMON },
 	[FEAT_CAP_SYS_ADMIN] = { "cap_sys_admin", "mount bpffs", NULL, NULL, probe_host_cap,
 				 .cap = CAP_SYS_ADMIN },
@@ -92,9 +92,14 @@ const struct feature_result *feature_probe(enum feature_id f)
 	static bool known[FEAT_COUNT];
 
 	if (!known[f]) {
+		/* A probe that fails is an answer, not an error. */
+		enum log_mode before = log_libbpf_mode(LOG_DISCARD);
+
+		if (before == LOG_SILENT)
+			log_libbpf_mode(LOG_SILENT);
 		known[f] = true;
 		features[f].probe(&features[f], &results[f]);
-		log_libbpf_drop(); /* a probe that fails is an answer, not an error */
+		log_libbpf_mode(before);
 	}
 	return &results[f];
 }
@@ -129,7 +134,7 @@ int feature_check_caps(const struct cmd *cmd)
 	return 0;
 }
 
-int feature_explain(uint64_t set, const char *what)
+static int explain(uint64_t set, const char *what)
 {
 	for (int i = 0; i < FEAT_COUNT; i++) {
 		const struct feature_result *r;
@@ -147,4 +152,13 @@ int feature_explain(uint64_t set, const char *what)
 			      "%s", what);
 	}
 	return 0;
+}
+
+int feature_explain(uint64_t set, const char *what)
+{
+	enum log_mode before = log_libbpf_mode(LOG_SILENT);
+	int code = explain(set, what);
+
+	log_libbpf_mode(before);
+	return code;
 }

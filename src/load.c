@@ -71,8 +71,9 @@ static int load_failed(const struct kcm_system *s, int err, const char *detail)
 	if (code)
 		return code;
 	kcm_pin_path(path, sizeof(path), s->name, INSTANCE, NULL);
-	return report(PROBLEM(.code = log_exit_code(err), .where = path,
-			      .why = *detail ? detail : log_errno(err),
+	/* Privilege was looked at: what is denied now, the verifier of this kernel denies. */
+	code = err == -EACCES ? KCM_EXIT_KERNEL : log_exit_code(err);
+	return report(PROBLEM(.code = code, .where = path, .why = *detail ? detail : log_errno(err),
 			      .next = "kcmtool -v load, kcmtool doctor"),
 		      "%s", what);
 }

@@ -10,8 +10,9 @@
 
 static struct {
 	bool verbose;
+	enum log_mode mode;
 	size_t used;
-	char text[64 * 1024];
+	char text[16 * 1024]; /* the end: a verifier log says last what is wrong */
 } libbpf_log;
 
 const char *log_errno(int err)
@@ -65,19 +66,37 @@ void warn(const char *what, ...)
 	fputc('\n', stderr);
 }
 
+static void keep(const char *text)
+{
+	size_t size = sizeof(libbpf_log.text), len = strlen(text), excess;
+
+	if (len > size) {
+		text += len - size;
+		len = size;
+	}
+	excess = libbpf_log.used + len > size ? libbpf_log.used + len - size : 0;
+	memmove(libbpf_log.text, libbpf_log.text + excess, libbpf_log.used - excess);
+	libbpf_log.used -= excess;
+	memcpy(libbpf_log.text + libbpf_log.used, text, len);
+	libbpf_log.used += len;
+}
+
 static int log_libbpf(enum libbpf_print_level level, const char *format, va_list ap)
 {
-	size_t room = sizeof(libbpf_log.text) - libbpf_log.used;
-	int n;
+	_cleanup_free_ char *text = NULL;
 
+	if (libbpf_log.mode == LOG_SILENT)
+		return 0;
 	if (libbpf_log.verbose)
 		return vfprintf(stderr, format, ap);
-	if (level == LIBBPF_DEBUG)
+	if (level == LIBBPF_DEBUG || libbpf_log.mode == LOG_DISCARD)
 		return 0;
-	n = vsnprintf(libbpf_log.text + libbpf_log.used, room, format, ap);
-	if (n > 0)
-		libbpf_log.used += (size_t)n < room ? (size_t)n : room - 1;
-	return n;
+	if (vasprintf(&text, format, ap) < 0) {
+		text = NULL;
+		return 0;
+	}
+	keep(text);
+	return 0;
 }
 
 void log_init(bool verbose)
@@ -91,13 +110,28 @@ bool log_verbose(void)
 	return libbpf_log.verbose;
 }
 
-void log_libbpf_drop(void)
+enum log_mode log_libbpf_mode(enum log_mode mode)
 {
-	libbpf_log.used = 0;
+	enum log_mode before = libbpf_log.mode;
+
+	libbpf_log.mode = mode;
+	return before;
 }
 
 void log_libbpf_show(void)
 {
-	fwrite(libbpf_log.text, 1, libbpf_log.used, stderr);
-	log_libbpf_drop();
+	const int lines_shown = 12;
+	const char *start = libbpf_log.text + libbpf_log.used;
+	int lines = -1; /* the last newline ends a line and begins none */
+
+	if (!libbpf_log.used)
+		return;
+	while (start > libbpf_log.text) {
+		if (start[-1] == '\n' && ++lines == lines_shown)
+			break;
+		start--;
+	}
+	fputs("last messages of libbpf (all of them with -v):\n", stderr);
+	fwrite(start, 1, libbpf_log.text + libbpf_log.used - start, stderr);
+	libbpf_log.used = 0;
 }

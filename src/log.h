@@ -44,7 +44,14 @@ enum kcm_exit log_exit_code(int err);
  */
 void log_init(bool verbose);
 bool log_verbose(void);
-void log_libbpf_drop(void);
 void log_libbpf_show(void);
+
+enum log_mode {
+	LOG_KEEP,    /* show when the command fails; with -v at once */
+	LOG_DISCARD, /* failure is expected: only -v shows them */
+	LOG_SILENT,
+};
+/* Return: the mode before. */
+enum log_mode log_libbpf_mode(enum log_mode mode);
 
 #endif

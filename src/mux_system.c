@@ -26,9 +26,9 @@ static const struct cmd mux_cmds[] = { { 0 } };
 const struct kcm_system mux_system = {
 	.name = "mux",
 	.help = "Whole messages from many TCP connections to many workers, and back",
-	.needs = FEAT(CAP_BPF) | FEAT(CAP_NET_ADMIN) | FEAT(KERNEL_SAFE) | FEAT(BTF) | FEAT(BPFFS) |
-		 FEAT(SOCKHASH) | FEAT(BPF_LOOP) | FEAT(RINGBUF) | FEAT(RINGBUF_INNER) |
-		 FEAT(MMAP_ARRAY) | FEAT(TIMER) | FEAT(CMPXCHG),
+	.needs = FEAT(CAP_BPF) | FEAT(CAP_NET_ADMIN) | FEAT(CAP_PERFMON) | FEAT(KERNEL_SAFE) |
+		 FEAT(BTF) | FEAT(BPFFS) | FEAT(SOCKHASH) | FEAT(BPF_LOOP) | FEAT(RINGBUF) |
+		 FEAT(RINGBUF_INNER) | FEAT(MMAP_ARRAY) | FEAT(TIMER) | FEAT(CMPXCHG),
 	.layout = KCM_MUX_LAYOUT,
 	.cmds = mux_cmds,
 	.load = mux_load,

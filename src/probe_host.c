@@ -12,6 +12,8 @@
 #include "log.h"
 #include "util.h"
 
+#define CAPS_NEEDED "cap_bpf,cap_net_admin,cap_perfmon"
+
 static bool effective(cap_value_t cap)
 {
 	cap_t caps = cap_get_proc();
@@ -26,8 +28,7 @@ static bool effective(cap_value_t cap)
 
 int probe_host_cap(const struct feature *f, struct feature_result *r)
 {
-	char remedy[192];
-	bool optional = f->cap == CAP_PERFMON || f->cap == CAP_SYS_ADMIN;
+	bool optional = f->cap == CAP_SYS_ADMIN;
 
 	if (effective(f->cap))
 		return feature_set(r, FEATURE_WORKS, NULL, "the caller has it");
@@ -35,8 +36,9 @@ int probe_host_cap(const struct feature *f, struct feature_result *r)
 	if ((f->cap == CAP_BPF || f->cap == CAP_PERFMON) && effective(CAP_SYS_ADMIN))
 		return feature_set(r, FEATURE_WORKS, NULL, "the caller has CAP_SYS_ADMIN");
 	r->err = EPERM;
-	snprintf(remedy, sizeof(remedy), "sudo, or: setcap %s+ep on the kcmtool binary", f->name);
-	return feature_set(r, optional ? FEATURE_WARN : FEATURE_MISSING, remedy,
+	return feature_set(r, optional ? FEATURE_WARN : FEATURE_MISSING,
+			   optional ? "sudo"
+				    : "sudo, or: setcap " CAPS_NEEDED "+ep on the kcmtool binary",
 			   "the caller does not have %s%s%s", f->name,
 			   optional ? ", needed only to " : "", optional ? f->what : "");
 }

@@ -139,6 +139,30 @@ whole_or_nothing() {
 	((tried > 10))
 }
 
+@test "load whose nth system call fails: nothing is left, it is said why, and the next load works" {
+	tried=0
+	for call in bpf mkdir renameat2 flock mmap; do
+		kcm unload >/dev/null
+		n=$(count_calls "$call" "$KCMTOOL" load)
+		for ((i = 1; i <= n; i++)); do
+			kcm unload >/dev/null
+			status=0
+			strace -f -o /dev/null -e trace="$call" -e inject="$call:error=ENOMEM:when=$i" \
+				"$KCMTOOL" load >/dev/null 2>"$BATS_TEST_TMPDIR/err" || status=$?
+			if ((status)); then
+				# Before main() the dynamic linker speaks for itself.
+				grep -qE '^kcmtool: |error while loading' "$BATS_TEST_TMPDIR/err"
+				nothing_pinned
+			else
+				kcm -j status | jq -e '.instances[0].state == "ready"' >/dev/null
+			fi
+			kcm load >/dev/null
+			((tried += 1))
+		done
+	done
+	((tried > 20))
+}
+
 @test "unload killed before any of its system calls: whole or nothing, and the next unload works" {
 	tried=0
 	for call in "${SYSCALLS[@]}"; do

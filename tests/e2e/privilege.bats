@@ -60,15 +60,18 @@ agree() { # command prefix...
 	[[ $output == *"(cap_net_admin: "* ]]
 	run -4 as_user cap_net_admin "$KCMTOOL" load
 	[[ $output == *"(cap_bpf: "* ]]
+	run -4 as_user cap_bpf,cap_net_admin "$KCMTOOL" load
+	[[ $output == *"(cap_perfmon: "* ]]
 	agree as_user cap_bpf
+	agree as_user cap_bpf,cap_net_admin
 }
 
-@test "an ordinary user with CAP_BPF and CAP_NET_ADMIN loads and unloads" {
-	run -0 as_user cap_bpf,cap_net_admin "$KCMTOOL" doctor
-	run -0 as_user cap_bpf,cap_net_admin "$KCMTOOL" load
-	run -0 as_user cap_bpf,cap_net_admin "$KCMTOOL" -j status
+@test "an ordinary user with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON loads and unloads" {
+	run -0 as_user cap_bpf,cap_net_admin,cap_perfmon "$KCMTOOL" doctor
+	run -0 as_user cap_bpf,cap_net_admin,cap_perfmon "$KCMTOOL" load
+	run -0 as_user cap_bpf,cap_net_admin,cap_perfmon "$KCMTOOL" -j status
 	jq -e '.instances[0].state == "ready"' <<<"$output"
-	run -0 as_user cap_bpf,cap_net_admin "$KCMTOOL" unload
+	run -0 as_user cap_bpf,cap_net_admin,cap_perfmon "$KCMTOOL" unload
 	nothing_pinned
 }
 
@@ -96,11 +99,11 @@ without_bpffs() {
 }
 
 @test "no bpffs and no right to mount: load and doctor name the mount" {
-	run -4 without_bpffs capsh --keep=1 --user=nobody --inh=cap_bpf,cap_net_admin \
-		--addamb=cap_bpf,cap_net_admin -- -c '"$0" load' "$KCMTOOL"
+	run -4 without_bpffs capsh --keep=1 --user=nobody --inh=cap_bpf,cap_net_admin,cap_perfmon \
+		--addamb=cap_bpf,cap_net_admin,cap_perfmon -- -c '"$0" load' "$KCMTOOL"
 	[[ $output == *"mount -t bpf"* ]]
-	run -4 without_bpffs capsh --keep=1 --user=nobody --inh=cap_bpf,cap_net_admin \
-		--addamb=cap_bpf,cap_net_admin -- -c '"$0" -j doctor' "$KCMTOOL"
+	run -4 without_bpffs capsh --keep=1 --user=nobody --inh=cap_bpf,cap_net_admin,cap_perfmon \
+		--addamb=cap_bpf,cap_net_admin,cap_perfmon -- -c '"$0" -j doctor' "$KCMTOOL"
 	jq -e '.systems[0].missing == "bpffs"' <<<"$output"
 }
 
