@@ -61,9 +61,7 @@ static int mount_bpffs(void)
 
 int kcm_pin_mount(void)
 {
-	int err = is_bpffs() ? 0 : mount_bpffs();
-
-	return err ? err : make_dir(KCM_PIN_ROOT);
+	return is_bpffs() ? 0 : mount_bpffs();
 }
 
 /* Unlink everything under @name, then @name. bpffs has no hard links and no symlink loops. */
@@ -173,7 +171,7 @@ int kcm_pin_begin(struct kcm_pin_txn *txn, const char *system, const char *name,
 		return txn->lock_fd;
 	err = check_existing(txn, system, name, replace);
 	if (!err)
-		err = make_dir(KCM_PIN_ROOT); /* taking the lock removed it if it was empty */
+		err = make_dir(KCM_PIN_ROOT);
 	if (!err)
 		err = make_dir(parent);
 	if (!err && mkdir(txn->dir, 0755))

@@ -39,7 +39,7 @@ bool kcm_pin_name_ok(const char *name);
 /* "/sys/fs/bpf/kcm/SYSTEM/NAME/FILE"; @name and @file may be NULL. -EINVAL, -ENAMETOOLONG. */
 int kcm_pin_path(char *path, size_t size, const char *system, const char *name, const char *file);
 
-/* Mount bpffs at /sys/fs/bpf if it is not there (needs CAP_SYS_ADMIN), and make KCM_PIN_ROOT. */
+/* Mount bpffs at /sys/fs/bpf if it is not there (needs CAP_SYS_ADMIN). */
 int kcm_pin_mount(void);
 
 /**
