@@ -86,6 +86,8 @@ static inline void feed_add(char *text, const char *word)
 {
 	size_t at = strlen(text);
 
+	if (at > FEED_TEXT_BYTES - 64) /* very many messages: the end is what matters */
+		at = (size_t)snprintf(text, FEED_TEXT_BYTES, "...");
 	snprintf(text + at, FEED_TEXT_BYTES - at, "%s%s", at ? " " : "", word);
 }
 
