@@ -7,58 +7,66 @@
 
 #define CAPS (FEAT(CAP_BPF) | FEAT(CAP_NET_ADMIN) | FEAT(CAP_PERFMON) | FEAT(CAP_SYS_ADMIN))
 
-#define PROG(p, m) .prog = (p), .maps = (m)
+#define CAPABILITY(n, w, s, c)                               \
+	{                                                    \
+		n, w, NULL, s, probe_host_cap, NULL, NULL, c \
+	}
+#define HOST(n, w, c, s, fn)                               \
+	{                                                  \
+		n, w, c, s, probe_host_##fn, NULL, NULL, 0 \
+	}
+#define PROG(n, w, c, s, fn, p, m)                   \
+	{                                            \
+		n, w, c, s, probe_prog_##fn, p, m, 0 \
+	}
+
+#define STREAM_PARSER "CONFIG_BPF_STREAM_PARSER"
 
 const struct feature features[FEAT_COUNT] = {
-	[FEAT_CAP_BPF] = { "cap_bpf", "load programs and create maps", NULL, "5.8", probe_host_cap,
-			   .cap = CAP_BPF },
-	[FEAT_CAP_NET_ADMIN] = { "cap_net_admin", "load and attach network programs", NULL, NULL,
-				 probe_host_cap, .cap = CAP_NET_ADMIN },
-	[FEAT_CAP_PERFMON] = { "cap_perfmon", "pointer arithmetic in programs", NULL, "5.8",
-			       probe_host_cap, .cap = CAP_PERFMON },
-	[FEAT_CAP_SYS_ADMIN] = { "cap_sys_admin", "mount bpffs", NULL, NULL, probe_host_cap,
-				 .cap = CAP_SYS_ADMIN },
-	[FEAT_KERNEL_SAFE] = { "kernel_safe", "sockmap without known loss of data", NULL, "6.1",
-			       probe_host_kernel },
-	[FEAT_BTF] = { "btf", "type information that programs are fitted to",
-		       "CONFIG_DEBUG_INFO_BTF", "5.2", probe_host_btf },
-	[FEAT_BPFFS] = { "bpffs", "pins that outlive a process", "CONFIG_BPF_SYSCALL", "4.4",
-			 probe_host_bpffs },
-	[FEAT_CGROUP2] = { "cgroup2", "cgroups that programs are attached to", "CONFIG_CGROUP_BPF",
-			   "4.5", probe_host_cgroup2 },
-	[FEAT_JIT] = { "jit", "programs run as machine code", "CONFIG_BPF_JIT", "3.0",
-		       probe_host_jit },
-	[FEAT_MEMLOCK] = { "memlock", "memory for maps", NULL, "5.11", probe_host_memlock },
-	[FEAT_OPTMEM] = { "optmem", "memory for socket storage", NULL, NULL, probe_host_optmem },
-	[FEAT_SOCKHASH] = { "sockhash", "verdict programs on sockets", "CONFIG_BPF_STREAM_PARSER",
-			    "5.13", probe_prog_sockhash,
-			    PROG("kcm_p_verdict", "kcm_p_socks kcm_p_mmap") },
-	[FEAT_STRPARSER] = { "strparser", "the kernel's stream parser on sockets",
-			     "CONFIG_BPF_STREAM_PARSER", "4.20", probe_prog_sockhash,
-			     PROG("kcm_p_parser", "kcm_p_socks") },
-	[FEAT_BPF_LOOP] = { "bpf_loop", "loops in programs", NULL, "5.17", probe_prog_load,
-			    PROG("kcm_p_loop", "") },
-	[FEAT_RINGBUF] = { "ringbuf", "ring buffers", NULL, "5.8", probe_prog_load,
-			   PROG("kcm_p_ringbuf", "kcm_p_ring") },
-	[FEAT_RINGBUF_INNER] = { "ringbuf_inner", "one ring buffer for each worker", NULL, "5.8",
-				 probe_prog_load, PROG("kcm_p_inner", "kcm_p_rings kcm_p_ring") },
-	[FEAT_MMAP_ARRAY] = { "mmap_array", "maps that processes read without system calls", NULL,
-			      "5.5", probe_map_mmap, PROG("", "kcm_p_mmap") },
-	[FEAT_TIMER] = { "bpf_timer", "timers in programs", NULL, "5.15", probe_prog_load,
-			 PROG("kcm_p_timer_use", "kcm_p_timer") },
-	[FEAT_CMPXCHG] = { "cmpxchg", "atomic operations that return the old value", NULL, "5.12",
-			   probe_prog_load, PROG("kcm_p_cmpxchg", "kcm_p_mmap") },
-	[FEAT_SOCKOPS] = { "sockops", "programs at connection establishment", "CONFIG_CGROUP_BPF",
-			   "4.13", probe_prog_sockops, PROG("kcm_p_sockops", "kcm_p_socks") },
-	[FEAT_SK_MSG] = { "sk_msg", "programs on what sockets send", "CONFIG_BPF_STREAM_PARSER",
-			  "4.17", probe_prog_load, PROG("kcm_p_msg", "") },
-	[FEAT_REUSEPORT_MIGRATE] = { "reuseport_migrate",
-				     "waiting connections move to another listener", "CONFIG_INET",
-				     "5.14", probe_prog_reuseport, PROG("kcm_p_migrate", "") },
-	[FEAT_SK_STORAGE] = { "sk_storage", "storage of programs on sockets", "CONFIG_BPF_SYSCALL",
-			      "5.2", probe_prog_load, PROG("kcm_p_storage", "kcm_p_store") },
-	[FEAT_XDP] = { "xdp", "programs at the network card", "CONFIG_NET", "4.8", probe_prog_load,
-		       PROG("kcm_p_xdp", "") },
+	[FEAT_CAP_BPF] = CAPABILITY("cap_bpf", "load programs and create maps", "5.8", CAP_BPF),
+	[FEAT_CAP_NET_ADMIN] = CAPABILITY("cap_net_admin", "load and attach network programs", NULL,
+					  CAP_NET_ADMIN),
+	[FEAT_CAP_PERFMON] =
+		CAPABILITY("cap_perfmon", "pointer arithmetic in programs", "5.8", CAP_PERFMON),
+	[FEAT_CAP_SYS_ADMIN] = CAPABILITY("cap_sys_admin", "mount bpffs", NULL, CAP_SYS_ADMIN),
+	[FEAT_KERNEL_SAFE] =
+		HOST("kernel_safe", "sockmap without known loss of data", NULL, "6.1", kernel),
+	[FEAT_BTF] = HOST("btf", "type information that programs are fitted to",
+			  "CONFIG_DEBUG_INFO_BTF", "5.2", btf),
+	[FEAT_BPFFS] =
+		HOST("bpffs", "pins that outlive a process", "CONFIG_BPF_SYSCALL", "4.4", bpffs),
+	[FEAT_CGROUP2] = HOST("cgroup2", "cgroups that programs are attached to",
+			      "CONFIG_CGROUP_BPF", "4.5", cgroup2),
+	[FEAT_JIT] = HOST("jit", "programs run as machine code", "CONFIG_BPF_JIT", "3.0", jit),
+	[FEAT_MEMLOCK] = HOST("memlock", "memory for maps", NULL, "5.11", memlock),
+	[FEAT_OPTMEM] = HOST("optmem", "memory for socket storage", NULL, NULL, optmem),
+	[FEAT_SOCKHASH] = PROG("sockhash", "verdict programs on sockets", STREAM_PARSER, "5.13",
+			       sockhash, "kcm_p_verdict", "kcm_p_socks kcm_p_mmap"),
+	[FEAT_STRPARSER] = PROG("strparser", "the kernel's stream parser on sockets", STREAM_PARSER,
+				"4.20", sockhash, "kcm_p_parser", "kcm_p_socks"),
+	[FEAT_BPF_LOOP] =
+		PROG("bpf_loop", "loops in programs", NULL, "5.17", load, "kcm_p_loop", ""),
+	[FEAT_RINGBUF] =
+		PROG("ringbuf", "ring buffers", NULL, "5.8", load, "kcm_p_ringbuf", "kcm_p_ring"),
+	[FEAT_RINGBUF_INNER] = PROG("ringbuf_inner", "one ring buffer for each worker", NULL, "5.8",
+				    load, "kcm_p_inner", "kcm_p_rings kcm_p_ring"),
+	[FEAT_MMAP_ARRAY] = PROG("mmap_array", "maps that processes read without system calls",
+				 NULL, "5.5", mmap, "", "kcm_p_mmap"),
+	[FEAT_TIMER] = PROG("bpf_timer", "timers in programs", NULL, "5.15", load,
+			    "kcm_p_timer_use", "kcm_p_timer"),
+	[FEAT_CMPXCHG] = PROG("cmpxchg", "atomic operations that return the old value", NULL,
+			      "5.12", load, "kcm_p_cmpxchg", "kcm_p_mmap"),
+	[FEAT_SOCKOPS] = PROG("sockops", "programs at connection establishment",
+			      "CONFIG_CGROUP_BPF", "4.13", sockops, "kcm_p_sockops", "kcm_p_socks"),
+	[FEAT_SK_MSG] = PROG("sk_msg", "programs on what sockets send", STREAM_PARSER, "4.17", load,
+			     "kcm_p_msg", ""),
+	[FEAT_REUSEPORT_MIGRATE] =
+		PROG("reuseport_migrate", "waiting connections move to another listener",
+		     "CONFIG_INET", "5.14", reuseport, "kcm_p_migrate", ""),
+	[FEAT_SK_STORAGE] = PROG("sk_storage", "storage of programs on sockets",
+				 "CONFIG_BPF_SYSCALL", "5.2", load, "kcm_p_storage", "kcm_p_store"),
+	[FEAT_XDP] = PROG("xdp", "programs at the network card", "CONFIG_NET", "4.8", load,
+			  "kcm_p_xdp", ""),
 };
 
 const char *feature_state_name(enum feature_state state)

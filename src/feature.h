@@ -89,7 +89,7 @@ int probe_prog_load(const struct feature *f, struct feature_result *r);
 int probe_prog_sockhash(const struct feature *f, struct feature_result *r);
 int probe_prog_sockops(const struct feature *f, struct feature_result *r);
 int probe_prog_reuseport(const struct feature *f, struct feature_result *r);
-int probe_map_mmap(const struct feature *f, struct feature_result *r);
+int probe_prog_mmap(const struct feature *f, struct feature_result *r);
 int probe_host_cap(const struct feature *f, struct feature_result *r);
 int probe_host_kernel(const struct feature *f, struct feature_result *r);
 int probe_host_btf(const struct feature *f, struct feature_result *r);

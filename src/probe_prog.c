@@ -136,7 +136,7 @@ int probe_prog_reuseport(const struct feature *f, struct feature_result *r)
 	return feature_set(r, FEATURE_WORKS, NULL, "program loaded and attached to a listener");
 }
 
-int probe_map_mmap(const struct feature *f, struct feature_result *r)
+int probe_prog_mmap(const struct feature *f, struct feature_result *r)
 {
 	_cleanup_skel_ struct probe *skel = load(f, r);
 	size_t bytes = getpagesize();
