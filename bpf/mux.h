@@ -24,9 +24,9 @@
 #define KCM_CHUNKS_MAX	65535 /* chunk ids are 16 bits of a lane cell */
 
 /*
- * A region is one element of the arena map. Offsets are masked to 2 MiB for the verifier; a chunk
- * may begin anywhere below that, so an element is longer by the biggest chunk. Linux 6.1 limits
- * an array element to KMALLOC_MAX_SIZE (4 MiB).
+ * A region is one element of the arena map. Offsets are masked to 2 MiB for the verifier, so chunks
+ * lie wholly below that; the verifier thinks that the biggest may begin at the last byte, so an
+ * element is longer by one. Linux 6.1 limits an element to KMALLOC_MAX_SIZE (4 MiB).
  */
 #define KCM_REGION_MASK	 (2U * 1024 * 1024 - 1)
 #define KCM_CHUNK0_BYTES 2048U

@@ -16,7 +16,8 @@
 #include "../../skel/mux.skel.h" /* uses types of bpf/mux.h */
 
 #define REGION_BYTES		(2ULL << 20)
-#define CHUNKS_PER_REGION(size) (((KCM_REGION_MASK) + (size)) / (size))
+/* Whole chunks only: positions are masked, one that crossed 2 MiB would go on at the start. */
+#define CHUNKS_PER_REGION(size) ((KCM_REGION_MASK + 1) / (size))
 
 static const uint32_t class_bytes[KCM_CLASSES] = { KCM_CHUNK0_BYTES, KCM_CHUNK1_BYTES,
 						   KCM_CHUNK2_BYTES };
