@@ -7,7 +7,7 @@
  * that the request asks for. The client checks that each of its requests is answered exactly once
  * (or at most once, with --kill), and in order where the policy promises it.
  *
- *   mux_torture [--conns N] [--workers N] [--msgs N] [--max BYTES] [--seed S] [--policy P]
+ *   mux_torture [--conns N] [--workers N] [--msgs N] [--min BYTES] [--max BYTES] [--seed S] [--policy P]
  *               [--seg BYTES] [--threads] [--v6] [--churn] [--kill] [--pause MS] [--early]
  *               [--reply BYTES] [--depth N] [--arena BYTES] [--at-least-once] [--half-close]
  */
@@ -41,7 +41,7 @@ struct head {
 };
 
 static struct {
-	unsigned int conns, workers, msgs, max, seg, depth, reply, pause_ms;
+	unsigned int conns, workers, msgs, min, max, seg, depth, reply, pause_ms;
 	uint64_t seed, arena;
 	int policy;
 	bool threads, v6, churn, kill, early, alo, half;
@@ -468,7 +468,7 @@ static void options(int argc, char **argv)
 	static const struct option o[] = { { "conns", 1, 0, 'c' },
 					   { "workers", 1, 0, 'w' },
 					   { "msgs", 1, 0, 'n' },
-					   { "max", 1, 0, 'm' },
+					   { "max", 1, 0, 'm' }, { "min", 1, 0, 'M' },
 					   { "seed", 1, 0, 's' },
 					   { "policy", 1, 0, 'p' },
 					   { "seg", 1, 0, 'g' },
@@ -499,6 +499,9 @@ static void options(int argc, char **argv)
 			break;
 		case 'm':
 			opt.max = (unsigned)atoi(optarg);
+			break;
+		case 'M':
+			opt.min = (unsigned)atoi(optarg);
 			break;
 		case 's':
 			opt.seed = strtoull(optarg, NULL, 0);
