@@ -38,6 +38,14 @@ struct mux_thread {
 	struct kcm_worker *worker;
 };
 
+/* The client closes nothing and sends no nonsense: any event but the end is worth a line. */
+static void mux_event(const struct kcm_msg *m)
+{
+	if (m->event != KCM_CLOSED || m->error)
+		fprintf(stderr, "bench_mux: connection %llu of mux: event %d, %zu bytes: %s\n",
+			(unsigned long long)m->conn, (int)m->event, m->len, strerror(m->error));
+}
+
 static void mux_serve(const struct bench_opts *o, struct kcm_worker *w)
 {
 	static _Thread_local uint8_t tx[BENCH_MAX_SIZE];
@@ -54,8 +62,10 @@ static void mux_serve(const struct bench_opts *o, struct kcm_worker *w)
 		for (int i = 0; i < n; i++) {
 			uint32_t len = (uint32_t)m[i].len;
 
-			if (m[i].event != KCM_MESSAGE || len < BENCH_HDR)
+			if (m[i].event != KCM_MESSAGE || len < BENCH_HDR) {
+				mux_event(&m[i]);
 				continue;
+			}
 			bench_work(o, m[i].data);
 			kcm_send(w, m[i].conn, tx, bench_reply(o, m[i].data, len, tx), flags);
 		}
