@@ -92,6 +92,9 @@ __attribute__((format(printf, 2, 3))) static int fail(struct parser *p, const ch
 	va_start(ap, why);
 	vsnprintf(p->err + n, p->err_len - n, why, ap);
 	va_end(ap);
+	for (char *c = p->err; *c; c++) /* it quotes what was given, and stays one line */
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
 	return -EINVAL;
 }
 

@@ -90,6 +90,7 @@ static void errors(void **state)
 	check_error("", "empty");
 	check_error(" ,", "empty");
 	check_error("u33be", "'u33be' is neither a preset nor");
+	check_error("u33be\n", "'u33be?' is neither");
 	check_error("u32be foo", "'foo' is no option here; there are: off= width= hdr=");
 	check_error("resp off=1", "there are: max=");
 	check_error("fixed=4 max=4", "there are: skip=");
