@@ -55,6 +55,7 @@ struct bench_opts {
 	uint32_t workers;
 	uint32_t client_threads;
 	bool threads;			/* mux: workers are threads, not processes */
+	uint32_t arena_mib;		/* mux: memory for messages, 0 = the library's default */
 	int listen_fd;			/* bound and listening when a server starts */
 	uint16_t port;
 	struct bench_shared *shared;

@@ -41,7 +41,7 @@ enum {
 struct settings {
 	const char *pattern;		/* cases to run, NULL = all */
 	const char *dir;
-	unsigned int rounds, round_ms, warm_ms;
+	unsigned int rounds, round_ms, warm_ms, arena_mib;
 	bool quick, threads, list;
 };
 
@@ -215,6 +215,7 @@ static void run_case(const struct settings *set, const struct report *r, struct 
 		c[n] = (struct contender){ .server = r->server[i], .opts = o->what->opts,
 					   .score = &o->score[i] };
 		c[n].opts.threads = set->threads;
+		c[n].opts.arena_mib = set->arena_mib;
 		contender_start(&c[n++]);
 	}
 	/* There and back again: nobody is always the one after the warmest, or the last. */
@@ -261,6 +262,7 @@ static void usage(FILE *f)
 		   "  --case GLOB     only the cases that match, e.g. 'pipe-64-*' (--list shows them)\n"
 		   "  --server NAMES  only these servers, e.g. mux,queue\n"
 		   "  --threads       mux workers are threads, not processes\n"
+		   "  --arena-mib N   memory of the mux for messages (default: the library's)\n"
 		   "  --rounds N      rounds per server and case (default 3, at most %d)\n"
 		   "  --round-ms N    length of a round (default 500, quick 400)\n"
 		   "  --warm-ms N     load before each round is measured (default 100)\n"
@@ -318,6 +320,7 @@ static int parse(int argc, char **argv, struct settings *set, const char **serve
 		{ "rounds", required_argument, NULL, 'r' },   { "list", no_argument, NULL, 'l' },
 		{ "round-ms", required_argument, NULL, 'm' }, { "out", required_argument, NULL, 'o' },
 		{ "warm-ms", required_argument, NULL, 'w' },  { "help", no_argument, NULL, 'h' },
+		{ "arena-mib", required_argument, NULL, 'a' },
 		{ 0 },
 	};
 	int opt;
@@ -333,6 +336,7 @@ static int parse(int argc, char **argv, struct settings *set, const char **serve
 		case 'r': ok = number(optarg, ROUNDS_MAX, &set->rounds); break;
 		case 'm': ok = number(optarg, 60000, &set->round_ms); break;
 		case 'w': ok = number(optarg, 60000, &set->warm_ms); break;
+		case 'a': ok = number(optarg, 4096, &set->arena_mib); break;
 		case 'o': set->dir = optarg; break;
 		case 'l': set->list = true; break;
 		case 'h': usage(stdout); exit(0);

@@ -140,7 +140,8 @@ static int start_threads(struct mux_server *s)
 static int mux_start(struct mux_server *s)
 {
 	struct kcm_mux_opts mo = { .sz = sizeof(mo), .conns = s->opts->conns + SPARE_CONNS,
-				   .workers = s->opts->workers };
+				   .workers = s->opts->workers,
+				   .arena_bytes = (uint64_t)s->opts->arena_mib << 20 };
 	char err_text[256] = "";
 	int err;
 
