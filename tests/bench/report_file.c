@@ -125,7 +125,7 @@ int report_plot(const struct report *r, const char *dir)
 		return -errno;
 	fprintf(f, "set terminal png size 1500,1100\nset output \"%s/mux.png\"\n", dir);
 	fprintf(f, "set multiplot layout 3,2\nset style data histograms\n");
-	fprintf(f, "set style fill solid 0.8\nset key top right\nset grid ytics\n");
+	fprintf(f, "set style fill solid 0.8\nset key above horizontal\nset grid ytics\n");
 	fprintf(f, "set xtics rotate by -45\nset ylabel \"1000 msg/s\"\nset yrange [0:*]\n");
 	fprintf(f, "set xlabel \"connections x workers\"\n");
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
