@@ -67,8 +67,8 @@ _Static_assert(sizeof(struct kcm_fstate) == 24, "shared with BPF");
 #define KCM_FRAME_OPAQUE(f) ((void)0)
 #endif
 
-#define KCM_FRAME_WORDS    16           /* 64-bit words one step may look at */
-#define KCM_FRAME_HUGE     (1ULL << 40) /* no overflow below: 64-bit sums of 3 such */
+#define KCM_FRAME_WORDS	   16		/* 64-bit words one step may look at */
+#define KCM_FRAME_HUGE	   (1ULL << 40) /* no overflow below: 64-bit sums of 3 such */
 #define KCM_FRAME_BYTES(c) ((c)*0x0101010101010101ULL) /* the byte c, eight times */
 
 /* 0x80 in every byte of the result that is zero in @x, and nowhere else */
@@ -100,12 +100,19 @@ KCM_FINLINE int kcm_frame_total(const struct kcm_frame *f, __u64 v, __s64 add, _
 	return (int)total;
 }
 
-KCM_FINLINE void kcm_frame_reset(struct kcm_fstate *s)
+/*
+ * kcm_frame_restart() - go back to the beginning of the current message
+ * @first: no message of this stream was consumed yet. A caller that framed messages and then had
+ *	to give them back must pass it when they were the first ones: it brings the preface back.
+ */
+KCM_FINLINE void kcm_frame_restart(struct kcm_fstate *s, int first)
 {
 	s->w[0] = 0;
 	s->w[1] = 0;
 	s->w[2] = 0;
 	s->w[3] = 0;
+	if (first)
+		s->started = 0;
 }
 
 KCM_FINLINE int kcm_frame_length(const struct kcm_frame *f, const void *base, __u32 pos,
@@ -219,9 +226,8 @@ KCM_FINLINE int kcm_frame_line(const struct kcm_frame *f, struct kcm_fstate *s, 
  *         -EAGAIN = call again, same arguments; -EMSGSIZE above max_bytes; -EPROTO impossible.
  *         Errors are final: there is no next message.
  * It never needs more than max_bytes: with so many here it does not return 0.
- * A length > 0 is told once: @s then stands at the next message, which is to be asked for at
- * @pos + length with the same @s. Remember the length while the message is incomplete; to ask
- * again, restore a copy of @s from before.
+ * After a length > 0, @s stands at the next message, which is to be asked for at @pos + length.
+ * kcm_frame_restart() makes it possible to ask again about a message that is not consumed.
  */
 KCM_FINLINE int kcm_frame_step(const struct kcm_frame *f, struct kcm_fstate *s, const void *base,
 			       __u32 pos, __u32 avail)
@@ -232,6 +238,8 @@ KCM_FINLINE int kcm_frame_step(const struct kcm_frame *f, struct kcm_fstate *s, 
 	if (!avail)
 		return 0;
 	if (f->skip_bytes && !s->started) {
+		if (avail < f->skip_bytes) /* not told yet: it would be told once */
+			return 0;
 		s->started = 1;
 		return (int)f->skip_bytes;
 	}
@@ -264,7 +272,7 @@ KCM_FINLINE int kcm_frame_step(const struct kcm_frame *f, struct kcm_fstate *s, 
 		return -EPROTO;
 	}
 	if (r > 0)
-		kcm_frame_reset(s);
+		kcm_frame_restart(s, 0);
 	return r;
 }
 

@@ -17,36 +17,33 @@ KCM_FINLINE __u32 kcm_http_text_bytes(const void *base, __u32 pos, __u32 from, _
 }
 
 /*
- * WebSocket. A stream that begins with 'G' (GET) or 'H' (HTTP/1.1 101) begins with the head of
- * its upgrade, which is the first message; no frame begins so (reserved opcode 7, a close frame
- * without FIN). One frame is one message: a fragmented WebSocket message stays in fragments.
+ * WebSocket. A message that begins with 'G' (GET) or 'H' (HTTP/1.1 101) is the HTTP head of the
+ * upgrade: no frame begins so (reserved opcode 7, a close frame without FIN). One frame is one
+ * message: a fragmented WebSocket message stays in fragments.
  * w[0]: scanned up to here; w[1]: where the current line of the head begins.
  */
+KCM_FINLINE int kcm_ws_head(const struct kcm_frame *f, struct kcm_fstate *s, const void *base,
+			    __u32 pos, __u32 avail)
+{
+	int end = kcm_frame_line(f, s, base, pos, avail);
+	__u32 n;
+
+	if (end <= 0)
+		return end;
+	n = kcm_http_text_bytes(base, pos, s->w[1], end);
+	s->w[1] = end;
+	return n ? -EAGAIN : end;
+}
+
 KCM_FINLINE int kcm_frame_websocket(const struct kcm_frame *f, struct kcm_fstate *s,
 				    const void *base, __u32 pos, __u32 avail)
 {
-	__u32 hdr = 2, n;
+	__u8 c = KCM_LD8(base, pos);
+	__u32 hdr = 2;
 	__u64 v;
-	__u8 c;
 
-	if (!s->started) {
-		int end;
-
-		c = KCM_LD8(base, pos);
-		if (c != 'G' && c != 'H') {
-			s->started = 1;
-			return -EAGAIN;
-		}
-		end = kcm_frame_line(f, s, base, pos, avail);
-		if (end <= 0)
-			return end;
-		n = kcm_http_text_bytes(base, pos, s->w[1], end);
-		s->w[1] = end;
-		if (n)
-			return -EAGAIN;
-		s->started = 1;
-		return end;
-	}
+	if (c == 'G' || c == 'H')
+		return kcm_ws_head(f, s, base, pos, avail);
 	if (avail < 2)
 		return 0;
 	c = KCM_LD8(base, pos + 1);
@@ -79,17 +76,17 @@ enum kcm_http_part {
 	KCM_HTTP_START, /* before the request line: empty lines are allowed */
 	KCM_HTTP_HEAD,
 	KCM_HTTP_HEAD_CHUNKED, /* in the head, Transfer-Encoding: chunked seen */
-	KCM_HTTP_CHUNK,        /* at a line with the size of a chunk */
+	KCM_HTTP_CHUNK,	       /* at a line with the size of a chunk */
 	KCM_HTTP_TRAILER,
 };
 
 #define KCM_HTTP_CONTENT_ 0x2d746e65746e6f63ULL /* "content-" */
-#define KCM_HTTP_LENGTH   0x00006874676e656cULL /* "length" */
+#define KCM_HTTP_LENGTH	  0x00006874676e656cULL /* "length" */
 #define KCM_HTTP_TRANSFER 0x726566736e617274ULL /* "transfer" */
 #define KCM_HTTP_ENCODIN  0x6e69646f636e652dULL /* "-encodin" */
 #define KCM_HTTP_CHUNKED  0x0064656b6e756863ULL /* "chunked" */
-#define KCM_HTTP_LOW6     0x0000ffffffffffffULL
-#define KCM_HTTP_LOW7     0x00ffffffffffffffULL
+#define KCM_HTTP_LOW6	  0x0000ffffffffffffULL
+#define KCM_HTTP_LOW7	  0x00ffffffffffffffULL
 
 KCM_FINLINE __u64 kcm_http_lower8(const void *base, __u32 at)
 {

@@ -110,6 +110,11 @@ static inline void feed_run(const struct feed *in, char *text)
 		have += piece;
 		memset(copy + have, in->fill, KCM_FRAME_PAD);
 		while (whole >= 0) {
+			/* a caller that gives a message back must be told the same again */
+			if (in->seed > 1 && feed_random(&state) % 8 == 0) {
+				kcm_frame_restart(&s, pos == 0);
+				whole = 0;
+			}
 			if (!whole)
 				whole = feed_step(in->frame, &s, copy, pos, have - pos);
 			if (whole <= 0 || (size_t)whole > have - pos)

@@ -139,7 +139,7 @@ static void preface(void **state)
 	      "a\x00\x01"
 	      "b",
 	      "3 3 3");
-	CHECK("u16be skip=3", "PR", "+2/3");
+	CHECK("u16be skip=3", "PR", "+2");
 	CHECK("delim=lf skip=2", "\n\nab\n", "2 3");
 	CHECK("varint skip=1",
 	      "\x05\x01"
@@ -273,19 +273,25 @@ static void many_messages(void **state)
 	check_bytes("u32be", data, at, expected);
 }
 
-/* a length above 0 is told once; a copy of the state asks again */
-static void state_rules(void **state)
+/* whatever was told about a message can be asked again */
+static void restart(void **state)
 {
-	struct kcm_frame f = frame_of("u16be skip=3");
-	unsigned char data[4 + KCM_FRAME_PAD] = "PRI";
+	struct kcm_frame f = frame_of("crlf skip=3");
+	unsigned char data[9 + KCM_FRAME_PAD] = "PRIab\r\nc";
 	struct kcm_fstate s = { 0 }, before = s;
 
 	(void)state;
-	assert_int_equal(kcm_frame_measure(&f, &s, data, 0), 0);
+	assert_int_equal(kcm_frame_measure(&f, &s, data, 2), 0);
 	assert_memory_equal(&s, &before, sizeof(s));
-	assert_int_equal(kcm_frame_measure(&f, &s, data, 1), 3);
-	assert_int_equal(kcm_frame_measure(&f, &before, data, 2), 3);
-	assert_memory_equal(&s, &before, sizeof(s));
+	assert_int_equal(kcm_frame_measure(&f, &s, data, 5), 3);
+	kcm_frame_restart(&s, 1);
+	assert_int_equal(kcm_frame_measure(&f, &s, data, 5), 3);
+	assert_int_equal(kcm_frame_measure(&f, &s, data + 3, 3), 0);
+	kcm_frame_restart(&s, 0);
+	assert_int_equal(kcm_frame_measure(&f, &s, data + 3, 5), 4);
+	kcm_frame_restart(&s, 0);
+	assert_int_equal(kcm_frame_measure(&f, &s, data + 3, 5), 4);
+	assert_int_equal(kcm_frame_measure(&f, &s, data + 7, 1), 0);
 }
 
 int main(void)
@@ -297,7 +303,7 @@ int main(void)
 		cmocka_unit_test(untyped),	     cmocka_unit_test(varints),
 		cmocka_unit_test(delimiters),	     cmocka_unit_test(delimiter_places),
 		cmocka_unit_test(fixed_size),	     cmocka_unit_test(many_messages),
-		cmocka_unit_test(state_rules),
+		cmocka_unit_test(restart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,7 +155,7 @@ static void websocket(void **state)
 	(void)state;
 	CHECK("websocket", "GET / HTTP/1.1\r\nHost: a\r\n\r\n\x81\x81MASKx\x8a\x00", "27 7 2");
 	CHECK("websocket", "HTTP/1.1 101 OK\r\n\r\n\x81\x02hi", "19 4");
-	CHECK("websocket", "\x81\x02hi\x48\x00\x47\x00", "4 2 2"); /* no head but at the start */
+	CHECK("websocket", "\x81\x02hiHTTP/1.1 400 No\r\n\r\n\x48", "4 19 +1");
 	CHECK("websocket", "\x82\x7e\x00\x80", "+4/132");
 	CHECK("websocket", "\x82\xfe\x00\x80", "+4/136");
 	CHECK("websocket", "\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", "+10/65546");
