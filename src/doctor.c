@@ -3,6 +3,7 @@
 #include "doctor.h"
 #include "feature.h"
 #include "system.h"
+#include "trial.h"
 
 static void feature_text(uint64_t set, char *text, size_t size)
 {
@@ -75,7 +76,7 @@ static void show_commands(struct out *o)
 static int verdict(const struct kcm_system *s, struct out *o)
 {
 	uint64_t missing = 0, unknown = 0;
-	char text[512];
+	char text[512], why[256] = "";
 	int code;
 
 	for (int i = 0; i < FEAT_COUNT; i++) {
@@ -89,14 +90,18 @@ static int verdict(const struct kcm_system *s, struct out *o)
 			unknown |= 1ULL << i;
 	}
 	code = unknown ? KCM_EXIT_PRIVILEGE : missing ? KCM_EXIT_KERNEL : 0;
+	/* Features are necessary; whether they are enough, the verifier of this kernel decides. */
+	if (!code && trial_load(s, why, sizeof(why)) == TRIAL_FAILED)
+		code = KCM_EXIT_KERNEL;
 	feature_text(missing | unknown, text, sizeof(text));
 	out_row(o);
 	out_str(o, "system", s->name);
 	out_str(o, "verdict",
-		!code	  ? "can be loaded"
-		: missing ? "cannot be loaded"
-			  : "privilege is missing");
+		!code			     ? "can be loaded"
+		: code == KCM_EXIT_PRIVILEGE ? "privilege is missing"
+					     : "cannot be loaded");
 	out_str(o, "missing", text[0] ? text : NULL);
+	out_str(o, "why", why[0] ? why : NULL);
 	return code;
 }
 
@@ -106,6 +111,7 @@ int doctor_run(const struct cmd_args *args)
 		{ "system", NULL },
 		{ "verdict", NULL },
 		{ "missing", NULL },
+		{ "why", NULL },
 	};
 	struct out *o = args->out;
 	int code = 0;

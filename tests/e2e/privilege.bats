@@ -40,6 +40,12 @@ agree() { # command prefix...
 	nothing_pinned
 }
 
+@test "doctor's trial sees what no feature shows: a load that fails, and leaves nothing" {
+	run -3 strace -f -o /dev/null -e trace=renameat2 -e inject=renameat2:error=ENOMEM "$KCMTOOL" -j doctor
+	jq -e '.systems[0] | .verdict == "cannot be loaded" and .missing == null and (.why | length > 0)' <<<"$output"
+	nothing_pinned
+}
+
 @test "without privilege: load exits 4 and names the capability, doctor agrees and says how" {
 	run -4 as_user none "$KCMTOOL" load
 	[[ $output == "kcmtool: 'kcmtool load' is not permitted (cap_bpf: "*"; try: sudo"* ]]
