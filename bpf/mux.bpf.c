@@ -32,6 +32,8 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 /* Steps of one skb: 64 KiB of one-byte messages and the windows around them, with room to spare. */
 #define KCM_STEPS_MAX (1 << 18)
 
+#define KCM_STEP_MSGS 8
+
 struct kcm_run {
 	struct __sk_buff *skb;
 	struct kcm_conn *conn;
@@ -407,10 +409,11 @@ static long walk_step(__u32 i, struct kcm_run *r)
 {
 	struct kcm_conn *c = r->conn;
 	struct kcm_walk *w = &c->w;
+	const int simple = kcm_frame.kind <= KCM_FRAME_VARINT || kcm_frame.kind == KCM_FRAME_FIXED;
 	struct kcm_chunk *ch;
-	__u32 id, n, avail, pos;
+	__u32 id, n, avail, pos, last = 0;
 	__u8 *region;
-	int ret;
+	int ret = 0;
 
 	if (c->asm_chunk && !w->used)
 		return asm_step(r, c);
@@ -433,22 +436,41 @@ static long walk_step(__u32 i, struct kcm_run *r)
 	if (!region)
 		return hold(c, KCM_HOLD_BIG);
 	pos = ch->off + w->win_pos;
-	ret = kcm_frame_step((const struct kcm_frame *)&kcm_frame, &c->fs, region, pos, avail);
-	if (ret > 0 && (__u32)ret <= avail) {
-		ch->msg[n].off = w->win_pos;
-		ch->msg[n].len = ret;
+	/*
+	 * Several messages a step, in registers: bpf_loop() costs as much as a short message.
+	 * Parsers with much state do one, or the verifier runs out of patience.
+	 */
+	for (int k = 0; k < KCM_STEP_MSGS; k++) {
+		if (k && (!simple || !avail || n >= KCM_CHUNK_MSGS))
+			break;
+		ret = kcm_frame_step((const struct kcm_frame *)&kcm_frame, &c->fs, region, pos,
+				     avail);
+		if (ret <= 0 || (__u32)ret > avail)
+			break;
+		ch->msg[n & (KCM_CHUNK_MSGS - 1)].off = pos - ch->off;
+		ch->msg[n & (KCM_CHUNK_MSGS - 1)].len = ret;
 		if (kcm_cfg.policy == KCM_POLICY_ROBIN || kcm_cfg.policy == KCM_POLICY_KEY) {
 			__u32 lane = lane_of(c, region, pos, ret);
 
-			ch->lane[n] = lane;
+			ch->lane[n & (KCM_CHUNK_MSGS - 1)] = lane;
 			w->lanes |= 1ULL << (lane & 63);
 		}
-		if ((__u32)ret > c->len_hint)
-			c->len_hint = ret;
+		n++;
+		pos += ret;
+		avail -= ret;
+		last = ret;
+	}
+	if (last) {
+		if (last > c->len_hint)
+			c->len_hint = last;
 		else
-			c->len_hint -= (c->len_hint - ret) >> 6;
-		w->n = n + 1;
-		w->win_pos += ret;
+			c->len_hint -= (c->len_hint - last) >> 4;
+		w->n = n;
+		w->win_pos = pos - ch->off;
+		/* What stopped the loop comes up again in the next step, from the message's start.
+		 */
+		if (ret > 0)
+			fs_restart(c);
 		return 0;
 	}
 	if (ret == -EAGAIN)

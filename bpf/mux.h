@@ -229,7 +229,7 @@ struct kcm_wstat {
 
 /* Written by the producers (BPF and the owner); workers may only read it. */
 struct kcm_prod {
-	__u32 hint[KCM_CLASSES];  /* next-fit */
+	__u32 pad0;
 	__u32 n_asm[KCM_CLASSES]; /* chunks that hold an unfinished message */
 	__u32 conn_hint;
 	__u32 timer_armed;
@@ -254,6 +254,11 @@ struct kcm_ctl {
 	__u64 pad1[7];
 	__u32 want_space; /* owner waits for a free chunk */
 	__u32 pad2[15];
+	/*
+	 * Bit a chunk: probably free. kcm_claim.state decides; this only says where to look, lowest
+	 * first, so that a lightly loaded mux lives in a few chunks that stay in the cache.
+	 */
+	__u64 free[KCM_CHUNKS_MAX / 64 + 1];
 	__u8 lane_owner[KCM_LANES]; /* worker slot + 1 that serves a lane; 0 = any */
 };
 

@@ -58,38 +58,84 @@ static __always_inline int chunk_take(__u32 id)
 	return gen;
 }
 
+static __always_inline __u32 first_bit(__u64 m)
+{
+	__u32 n = 0;
+
+	if (!(__u32)m) {
+		n += 32;
+		m >>= 32;
+	}
+	if (!(m & 0xffff)) {
+		n += 16;
+		m >>= 16;
+	}
+	if (!(m & 0xff)) {
+		n += 8;
+		m >>= 8;
+	}
+	if (!(m & 0xf)) {
+		n += 4;
+		m >>= 4;
+	}
+	if (!(m & 3)) {
+		n += 2;
+		m >>= 2;
+	}
+	return n + !(m & 1);
+}
+
+/* Take a free chunk out of word @word of the free bits. Return: id + 1, or 0. */
+static __always_inline int chunk_from(struct kcm_ctl *ctl, __u32 word)
+{
+	for (int i = 0; i < 4; i++) {
+		__u64 *at = &ctl->free[word & 1023], v = *(volatile __u64 *)at, bit = v & -v;
+		struct kcm_chunk *ch;
+		__u32 id;
+		int gen;
+
+		if (!bit)
+			return 0;
+		if (!(__sync_fetch_and_and(at, ~bit) & bit))
+			continue;
+		id = (word & 1023) * 64 + first_bit(bit);
+		gen = chunk_take(id);
+		if (gen < 0)
+			continue;
+		ch = bpf_map_lookup_elem(&kcm_chunk, &id);
+		if (!ch)
+			return 0;
+		ch->gen = gen;
+		return id + 1;
+	}
+	return 0;
+}
+
 /*
  * A free chunk of class @cls or bigger. Return: id + 1, or 0.
- * Gives up after a few probes of each class: a nearly full arena is a full one.
+ * Gives up after some words of each class: a nearly full arena is a full one.
  */
 __noinline int kcm_chunk_new(__u32 cls)
 {
-	struct kcm_prod *p = prod_get();
+	struct kcm_ctl *ctl = ctl_get();
 
-	if (!p)
+	if (!ctl)
 		return 0;
 	for (__u32 c = 0; c < KCM_CLASSES; c++) {
-		__u32 n = kcm_cfg.n_chunks[c], at;
+		__u32 first = kcm_cfg.first_chunk[c] / 64, n = (kcm_cfg.n_chunks[c] + 63) / 64;
 
-		if (c < cls || !n)
+		if (c < cls)
 			continue;
-		at = p->hint[c];
-		for (int i = 0; i < 12; i++) {
-			struct kcm_chunk *ch;
-			__u32 id;
-			int gen;
+		for (__u32 i = 0; i < 64; i++) {
+			int id;
 
-			at = at + 1 >= n ? 0 : at + 1;
-			id = kcm_cfg.first_chunk[c] + at;
-			gen = chunk_take(id);
-			if (gen < 0)
+			if (i >= n)
+				break;
+			if (!*(volatile __u64 *)&ctl->free[(first + i) & 1023])
 				continue;
-			p->hint[c] = at;
-			ch = bpf_map_lookup_elem(&kcm_chunk, &id);
-			if (!ch)
-				return 0;
-			ch->gen = gen;
-			return id + 1;
+			id = chunk_from(ctl, first + i);
+			if (id)
+				return id;
 		}
 	}
 	return 0;
@@ -98,9 +144,12 @@ __noinline int kcm_chunk_new(__u32 cls)
 static __always_inline void chunk_drop(__u32 id)
 {
 	struct kcm_claim *cl = bpf_map_lookup_elem(&kcm_claim, &id);
+	struct kcm_ctl *ctl = ctl_get();
 
-	if (cl)
-		*(volatile __u32 *)&cl->state = KCM_STATE(KCM_STATE_GEN(cl->state), KCM_CHUNK_FREE);
+	if (!cl || !ctl)
+		return;
+	*(volatile __u32 *)&cl->state = KCM_STATE(KCM_STATE_GEN(cl->state), KCM_CHUNK_FREE);
+	__sync_fetch_and_or(&ctl->free[id / 64 & 1023], 1ULL << (id & 63));
 }
 
 static __always_inline __u32 class_of(__u32 bytes)
@@ -138,33 +187,6 @@ __noinline int kcm_lane_put(__u32 lane, __u32 chunk, __u32 gen)
 		return 0;
 	}
 	return -1;
-}
-
-static __always_inline __u32 first_bit(__u64 m)
-{
-	__u32 n = 0;
-
-	if (!(__u32)m) {
-		n += 32;
-		m >>= 32;
-	}
-	if (!(m & 0xffff)) {
-		n += 16;
-		m >>= 16;
-	}
-	if (!(m & 0xff)) {
-		n += 8;
-		m >>= 8;
-	}
-	if (!(m & 0xf)) {
-		n += 4;
-		m >>= 4;
-	}
-	if (!(m & 3)) {
-		n += 2;
-		m >>= 2;
-	}
-	return n + !(m & 1);
 }
 
 /* Ring one sleeper of @mask; its bit goes first, so that nobody rings it twice. */

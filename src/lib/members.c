@@ -291,6 +291,7 @@ void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
 	if (died && m->v.wstats[slot].out)
 		m->v.conf->worker_deaths++;
 	tx_reap(m, slot);
+	queue_find_free(&m->v);
 	reap_messages(m, slot);
 	if (m->v.wstats[slot].held_msgs && m->v.wstats[slot].held_conn < m->v.cfg.n_conns)
 		__atomic_fetch_add(&m->v.tx[m->v.wstats[slot].held_conn].released,

@@ -90,6 +90,9 @@ static int fill_conf(struct kcm_mux_conf *conf, const struct kcm_mux_opts *in,
 		conf->n_regions += regions[c];
 	}
 	total = n;
+	if (total > KCM_CHUNKS_MAX)
+		return fail(err, el, -EINVAL, "arena of %llu bytes: too many chunks, at most 768 MiB",
+			    (unsigned long long)o.arena_bytes);
 	/* Twice over for redelivered chunks: a lane that everybody empties can't be full. */
 	for (cells = 64; cells < 2 * total; cells *= 2)
 		;

@@ -271,6 +271,7 @@ static void reset_state(struct kcm_mux *m)
 	memset(v->ctl, 0, sizeof(*v->ctl));
 	if (v->cfg.policy == KCM_POLICY_CONN || v->cfg.policy == KCM_POLICY_KEY)
 		memset(v->ctl->lane_owner, 0xff, sizeof(v->ctl->lane_owner));
+	queue_find_free(v);
 	v->conf->owner_pid = (uint32_t)getpid();
 }
 

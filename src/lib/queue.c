@@ -18,27 +18,44 @@ static uint32_t class_of(uint32_t bytes)
 	return bytes <= KCM_CHUNK0_BYTES ? 0 : bytes <= KCM_CHUNK1_BYTES ? 1 : 2;
 }
 
-/* The owner looks at every chunk: unlike BPF it would otherwise wait though there is one. */
+/*
+ * Set the chunk's free bit. After its state is KCM_CHUNK_FREE: whoever takes the bit in between
+ * finds the state busy and looks elsewhere.
+ */
+static void mark_free(struct view *v, uint32_t id)
+{
+	__atomic_fetch_or(&v->ctl->free[id / 64], 1ULL << (id % 64), __ATOMIC_SEQ_CST);
+}
+
+static int chunk_take(struct view *v, uint32_t id)
+{
+	uint32_t s = LOAD(&v->claims[id].state), gen = (KCM_STATE_GEN(s) + 1) & 0xffff;
+
+	if (KCM_STATE_ST(s) != KCM_CHUNK_FREE ||
+	    !CAS(&v->claims[id].state, s, KCM_STATE(gen, KCM_CHUNK_ALLOC)))
+		return -1;
+	v->chunks[id].gen = gen;
+	return (int)id;
+}
+
 int queue_chunk_new(struct view *v, uint32_t bytes)
 {
 	for (uint32_t c = class_of(bytes); c < KCM_CLASSES; c++) {
-		uint32_t n = v->cfg.n_chunks[c], at = LOAD(&v->prod->hint[c]);
+		uint32_t end = v->cfg.first_chunk[c] + v->cfg.n_chunks[c];
 
-		for (uint32_t i = 0; i < n; i++) {
-			uint32_t id, s, gen;
+		for (uint32_t w = v->cfg.first_chunk[c] / 64; w * 64 < end; w++)
+			for (;;) {
+				uint64_t word = LOAD(&v->ctl->free[w]), bit = word & -word;
+				uint32_t id = w * 64 + (bit ? (uint32_t)__builtin_ctzll(bit) : 0);
 
-			at = at + 1 >= n ? 0 : at + 1;
-			id = v->cfg.first_chunk[c] + at;
-			s = LOAD(&v->claims[id].state);
-			if (KCM_STATE_ST(s) != KCM_CHUNK_FREE)
-				continue;
-			gen = (KCM_STATE_GEN(s) + 1) & 0xffff;
-			if (!CAS(&v->claims[id].state, s, KCM_STATE(gen, KCM_CHUNK_ALLOC)))
-				continue;
-			STORE(&v->prod->hint[c], at);
-			v->chunks[id].gen = gen;
-			return (int)id;
-		}
+				if (!bit || id >= end)
+					break;
+				if (!(__atomic_fetch_and(&v->ctl->free[w], ~bit, __ATOMIC_SEQ_CST) &
+				      bit))
+					continue;
+				if (chunk_take(v, id) >= 0)
+					return (int)id;
+			}
 	}
 	return -ENOSPC;
 }
@@ -46,6 +63,14 @@ int queue_chunk_new(struct view *v, uint32_t bytes)
 void queue_chunk_drop(struct view *v, uint32_t id)
 {
 	STORE(&v->claims[id].state, KCM_STATE(v->chunks[id].gen, KCM_CHUNK_FREE));
+	mark_free(v, id);
+}
+
+void queue_find_free(struct view *v)
+{
+	for (uint32_t id = 0; id < v->n_chunks; id++)
+		if (KCM_STATE_ST(LOAD(&v->claims[id].state)) == KCM_CHUNK_FREE)
+			mark_free(v, id);
 }
 
 int queue_lane_put(struct view *v, uint32_t lane, uint32_t id, uint32_t gen)
@@ -221,7 +246,10 @@ bool queue_release(struct view *v, uint32_t chunk, uint32_t gen, unsigned int w,
 	for (unsigned int i = 0; i < KCM_CHUNK_MSGS / 8; i++)
 		if (__atomic_load_n(&cl->own[i], __ATOMIC_SEQ_CST) != ~0ULL)
 			return false;
-	return CAS(&cl->state, KCM_STATE(gen, KCM_CHUNK_PUB), KCM_STATE(gen, KCM_CHUNK_FREE));
+	if (!CAS(&cl->state, KCM_STATE(gen, KCM_CHUNK_PUB), KCM_STATE(gen, KCM_CHUNK_FREE)))
+		return false;
+	mark_free(v, chunk);
+	return true;
 }
 
 int queue_take_sleeper(struct view *v, uint64_t mask)

@@ -30,6 +30,8 @@ struct claim_ref {
 /* Producer side (the owner). */
 int queue_chunk_new(struct view *v, uint32_t bytes); /* id or -ENOSPC */
 void queue_chunk_drop(struct view *v, uint32_t id);  /* allocated, never published */
+/* Find again what a process that died had freed and not marked. */
+void queue_find_free(struct view *v);
 /* @lanes: bit mask; ch->lane[] is filled unless the policy has one lane. 0 or -ENOSPC */
 int queue_publish(struct view *v, uint32_t id, uint32_t n, uint64_t lanes);
 uint32_t queue_lane_of(struct view *v, uint32_t conn, const uint8_t *msg, uint32_t len);

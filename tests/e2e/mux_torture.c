@@ -195,6 +195,8 @@ static pid_t worker_process(struct kcm_mux *m, unsigned int id)
 			if (i != fd)
 				close(i);
 		err = kcm_worker_open_fd(fd, &w);
+		if (err == -EPIPE)
+			_exit(0); /* started while the mux closes */
 		if (err)
 			die("worker: %s", strerror(-err));
 		serve(w, id);
