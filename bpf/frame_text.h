@@ -84,16 +84,16 @@ KCM_FINLINE enum kcm_resp_type kcm_resp_type(__u8 c)
 KCM_FINLINE int kcm_resp_number(const void *base, __u32 pos, __u32 from, __u32 avail, __u32 max,
 				__u64 *value)
 {
+	__u32 at = from, i;
+	__u8 c = 0, digits = 0, negative = 0;
 	__u64 v = 0;
-	__u32 i, digits = 0;
-	__u8 c = 0, negative = 0;
 
-	for (i = 0; i < KCM_FRAME_DIGITS + 2; i++) {
-		if (from + i >= max)
+	for (i = 0; i < KCM_FRAME_DIGITS + 2; i++, at++) {
+		if (at >= max)
 			return -EMSGSIZE;
-		if (from + i >= avail)
+		if (at >= avail)
 			return 0;
-		c = KCM_LD8(base, pos + from + i);
+		c = KCM_LD8(base, pos + at);
 		if (c == '\r')
 			break;
 		if (i == 0 && c == '-') {
@@ -103,18 +103,19 @@ KCM_FINLINE int kcm_resp_number(const void *base, __u32 pos, __u32 from, __u32 a
 		if (!kcm_frame_is_digit(c))
 			return -EPROTO;
 		v = v * 10 + (c - '0');
-		digits++;
+		digits = 1;
 	}
 	if (c != '\r' || !digits || (negative && v != 1))
 		return -EPROTO;
-	if (from + i + 1 >= max)
+	at++;
+	if (at >= max)
 		return -EMSGSIZE;
-	if (from + i + 1 >= avail)
+	if (at >= avail)
 		return 0;
-	if (KCM_LD8(base, pos + from + i + 1) != '\n')
+	if (KCM_LD8(base, pos + at) != '\n')
 		return -EPROTO;
 	*value = negative ? ~0ULL : v;
-	return (int)(from + i + 2);
+	return (int)(at + 1);
 }
 
 KCM_FINLINE int kcm_frame_resp(const struct kcm_frame *f, struct kcm_fstate *s, const void *base,
@@ -196,6 +197,7 @@ KCM_FINLINE int kcm_mc_separator(struct kcm_fstate *s, const void *base, __u32 p
 				 int blanks)
 {
 	__u32 at = s->w[0], i;
+	int r = -EAGAIN;
 
 	for (i = 0; i < KCM_FRAME_WORDS; i++) {
 		__u64 x, m;
@@ -207,13 +209,13 @@ KCM_FINLINE int kcm_mc_separator(struct kcm_fstate *s, const void *base, __u32 p
 		if (blanks)
 			m |= kcm_frame_zero_bytes(x ^ KCM_FRAME_BYTES((__u64)' '));
 		at += kcm_frame_first_byte(m);
-		if (m)
+		if (m) { /* i is dead from here: one state for the verifier, not 16 */
+			r = 1;
 			break;
+		}
 	}
 	s->w[0] = at < avail ? at : avail;
-	if (at >= avail)
-		return 0;
-	return i < KCM_FRAME_WORDS ? 1 : -EAGAIN;
+	return at < avail ? r : 0;
 }
 
 KCM_FINLINE int kcm_frame_mc_text(const struct kcm_frame *f, struct kcm_fstate *s, const void *base,
