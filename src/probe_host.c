@@ -71,16 +71,15 @@ enum feature_state kernel_sockmap_state(const char *release, const char *version
 		if (v[1] != series[i].minor)
 			continue;
 		if (v[2] < series[i].lossless) {
-			snprintf(
-				why, size,
-				"sockmap of Linux 6.%u.%u can lose or repeat data, fixed in 6.%u.%u",
-				v[1], v[2], v[1], series[i].lossless);
+			snprintf(why, size,
+				 "sockmap of 6.%u.%u can lose or repeat data, fixed in 6.%u.%u",
+				 v[1], v[2], v[1], series[i].lossless);
 			return FEATURE_MISSING;
 		}
 		if (v[2] < series[i].safe) {
 			snprintf(why, size,
-				 "sockmap of Linux 6.%u.%u can use freed memory, fixed in 6.%u.%u",
-				 v[1], v[2], v[1], series[i].safe);
+				 "sockmap of 6.%u.%u can use freed memory, fixed in 6.%u.%u", v[1],
+				 v[2], v[1], series[i].safe);
 			return FEATURE_WARN;
 		}
 	}
