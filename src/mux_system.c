@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* mux as one of the systems of load, unload and status. */
+#include "cmd_mux.h"
 #include "feature.h"
 #include "lib/kcm.h"
 #include "mux.h"
@@ -20,8 +21,6 @@ static int mux_unload(const char *instance, bool force)
 {
 	return kcm_mux_delete(instance, force);
 }
-
-static const struct cmd mux_cmds[] = { { 0 } };
 
 const struct kcm_system mux_system = {
 	.name = "mux",

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The table of the mux object. */
+#include "cmd_mux.h"
+
+static const struct cmd_opt create_opts[] = {
+	{ .name = "frame",
+	  .value = "DESC",
+	  .help = "how messages are delineated, see kcmtool mux frames",
+	  .required = true },
+	{ .name = "workers", .value = "N", .help = "most workers at a time, 16" },
+	MUX_CREATE_OPTS,
+	{ 0 }
+};
+
+static const struct cmd_opt delete_opts[] = {
+	{ .name = "force", .dashed = true, .help = "also while an owner runs" }, { 0 }
+};
+
+static const struct cmd_opt conns_opts[] = {
+	{ .name = "state",
+	  .value = "STATE",
+	  .help = "only those in this state",
+	  .choices = "new active held resume closing reset" },
+	{ .name = "peer", .value = "ADDR", .help = "only those of this address, or ADDR:PORT" },
+	{ .name = "port", .value = "P", .help = "only those to this local port" },
+	{ .name = "held", .help = "only those that wait in the TCP socket" },
+	{ .name = "partial", .help = "only those with an unfinished message" },
+	{ .name = "limit", .value = "N", .help = "at most so many" },
+	{ 0 }
+};
+
+static const struct cmd_opt attach_opts[] = {
+	{ .name = "port", .value = "P", .help = "local TCP port", .required = true },
+	{ .name = "cgroup",
+	  .value = "DIR",
+	  .help = "processes of this cgroup, the root; relative to the mount point" },
+	{ 0 }
+};
+
+static const struct cmd_opt detach_opts[] = {
+	{ .name = "port", .value = "P", .help = "local TCP port", .required = true }, { 0 }
+};
+
+const struct cmd mux_cmds[] = {
+	{ "mux", "create", "NAME", "Make a multiplexor", MUX_NEEDS_CREATE, mux_create, create_opts,
+	  NULL },
+	{ "mux", "delete", "NAME", "Remove a multiplexor that nobody uses", MUX_NEEDS_OWNER,
+	  mux_delete, delete_opts, "@mux" },
+	{ "mux", "show", "[NAME]", "List multiplexors, or show one", MUX_NEEDS_READ, mux_show, NULL,
+	  "@mux" },
+	{ "mux", "conns", "NAME", "List the connections", MUX_NEEDS_READ, mux_conns, conns_opts,
+	  "@mux" },
+	{ "mux", "workers", "NAME", "List the workers with their latencies", MUX_NEEDS_READ,
+	  mux_workers, NULL, "@mux" },
+	{ "mux", "stats", "NAME", "Show every counter", MUX_NEEDS_READ, mux_stats, NULL, "@mux" },
+	{ "mux", "attach", "NAME", "Take connections to a port in when they are established",
+	  MUX_NEEDS_OWNER | FEAT(SOCKOPS), mux_attach, attach_opts, "@mux" },
+	{ "mux", "detach", "NAME", "Undo attach", MUX_NEEDS_OWNER, mux_detach, detach_opts,
+	  "@mux" },
+	{ "mux", "frames", NULL, "List the frame presets", 0, mux_frames, NULL, NULL },
+	{ 0 }
+};
