@@ -22,6 +22,7 @@ _Static_assert(KCM_POS(~0U) == KCM_REGION_MASK, "positions are masked to a regio
 const volatile struct kcm_frame kcm_frame = {};
 
 #include "mux_queue.bpf.h"
+#include "mux_publish.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -53,107 +54,6 @@ static long hold(struct kcm_conn *c, enum kcm_hold why)
 	fs_restart(c);
 	c->hold = why;
 	return 1;
-}
-
-/* Copy @len skb bytes at @from to @to in the chunk's region. */
-static __always_inline int load(struct __sk_buff *skb, __u32 from, __u8 *region, __u32 to,
-				__u32 len)
-{
-	if (!len || len > KCM_CHUNK2_BYTES)
-		return -1;
-	return bpf_skb_load_bytes(skb, from, region + KCM_POS(to), len);
-}
-
-static __always_inline void own_init(struct kcm_claim *cl, __u32 n)
-{
-#pragma unroll
-	for (__u32 i = 0; i < KCM_CHUNK_MSGS / 8; i++)
-		cl->own[i] = n >= 8 * i + 8 ? 0 : n <= 8 * i ? ~0ULL : ~0ULL << (8 * (n - 8 * i));
-}
-
-/*
- * Make a filled chunk visible.
- * Return: 0, or -1 when no lane took it (then nobody saw it and it is free again).
- */
-__noinline int kcm_publish(__u32 id, __u32 slot, __u32 n, __u64 lanes)
-{
-	struct kcm_chunk *ch = bpf_map_lookup_elem(&kcm_chunk, &id);
-	struct kcm_claim *cl = bpf_map_lookup_elem(&kcm_claim, &id);
-	struct kcm_conn *c = bpf_map_lookup_elem(&kcm_conn, &slot);
-
-	if (!ch || !cl || !c)
-		return -1;
-	ch->conn = slot;
-	ch->conn_gen = c->gen;
-	ch->n = n;
-	ch->kind = KCM_CHUNK_DATA;
-	ch->again = 0;
-	ch->ts_ns = bpf_ktime_get_ns();
-	own_init(cl, n);
-	*(volatile __u32 *)&cl->state = KCM_STATE(ch->gen, KCM_CHUNK_PUB);
-	if (kcm_cfg.policy == KCM_POLICY_LEAST) {
-		if (!kcm_lane_put(0, id, ch->gen))
-			return 0;
-		chunk_drop(id);
-		return -1;
-	}
-	if (kcm_cfg.policy == KCM_POLICY_CONN) {
-		__u32 lane = c->lane & (KCM_LANES - 1);
-
-		if (!kcm_lane_put(lane, id, ch->gen)) {
-			wake_lane(lane);
-			return 0;
-		}
-		chunk_drop(id);
-		return -1;
-	}
-	/*
-	 * Several lanes: a lane holds every chunk twice over (cell_mask), so the first put can fail
-	 * only by contention, and a later one is tried again by whoever claims: see lane_next().
-	 */
-	for (__u32 i = 0; i < KCM_LANES; i++) {
-		if (!(lanes >> i & 1))
-			continue;
-		if (kcm_lane_put(i, id, ch->gen))
-			kcm_lane_put(i, id, ch->gen);
-		wake_lane(i);
-	}
-	return 0;
-}
-
-/* The lane of a message that starts at @pos of @region. */
-static __always_inline __u32 lane_of(struct kcm_conn *c, const __u8 *region, __u32 pos, __u32 len)
-{
-	if (kcm_cfg.policy == KCM_POLICY_ROBIN) {
-		struct kcm_prod *p = prod_get();
-		__u32 r, n;
-
-		if (!p)
-			return 0;
-		n = p->n_route;
-		if (!n || n > KCM_LANES)
-			return 0;
-		r = __sync_fetch_and_add(&p->robin, 1) % n;
-		/* clang knows that r < 64 and drops the mask that the verifier needs */
-		asm volatile("" : "+r"(r));
-		return p->route[r & (KCM_LANES - 1)] & (KCM_LANES - 1);
-	}
-	if (kcm_cfg.policy == KCM_POLICY_KEY) {
-		__u64 h = 0;
-
-		if (len > kcm_cfg.key_off) {
-			__u32 n = len - kcm_cfg.key_off;
-
-			if (n > kcm_cfg.key_bytes)
-				n = kcm_cfg.key_bytes;
-			h = KCM_LD64(region, pos + kcm_cfg.key_off);
-			if (n < 8)
-				h &= (1ULL << (8 * n)) - 1;
-		}
-		h *= 0x9e3779b97f4a7c15ULL;
-		return h >> 58;
-	}
-	return 0;
 }
 
 /* Close the open window: publish its messages, settle their bytes. */
@@ -541,64 +441,4 @@ int kcm_verdict(struct __sk_buff *skb)
 	return SK_PASS;
 }
 
-/* Take connection slot @at if it is free. Return: 0, or -1. A function: verified once. */
-__noinline int kcm_conn_take(__u32 at)
-{
-	struct kcm_conn *c = bpf_map_lookup_elem(&kcm_conn, &at);
-
-	if (!c || c->state != KCM_CONN_FREE)
-		return -1;
-	if (__sync_val_compare_and_swap(&c->state, KCM_CONN_FREE, KCM_CONN_NEW) != KCM_CONN_FREE)
-		return -1;
-	return 0;
-}
-
-SEC("sockops")
-int kcm_sockops(struct bpf_sock_ops *ctx)
-{
-	struct kcm_prod *p = prod_get();
-	__u32 port = ctx->local_port, at, n = kcm_cfg.n_conns;
-	struct kcm_conn *c;
-	__u64 cookie;
-	int slot = -1;
-
-	if (ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB || !p)
-		return 1;
-	if (!bpf_map_lookup_elem(&kcm_ports, &port))
-		return 1;
-	at = p->conn_hint;
-	for (int i = 0; i < 32 && slot < 0; i++) {
-		at = at + 1 >= n ? 0 : at + 1;
-		slot = kcm_conn_take(at);
-	}
-	if (slot < 0) {
-		__sync_fetch_and_add(&p->open_fails, 1);
-		return 1;
-	}
-	p->conn_hint = at;
-	c = bpf_map_lookup_elem(&kcm_conn, &at);
-	if (!c)
-		return 1;
-	cookie = bpf_get_socket_cookie(ctx);
-	c->cookie = cookie;
-	c->asm_chunk = 0;
-	c->len_hint = 0;
-	c->lane = at % KCM_LANES;
-	__builtin_memset(&c->fs, 0, sizeof(c->fs));
-	c->msgs = 0;
-	c->bytes = 0;
-	c->holds = 0;
-	c->skbs = 0;
-	c->open_ns = bpf_ktime_get_ns();
-	*(volatile __u32 *)&c->state = KCM_CONN_ACTIVE;
-	if (bpf_map_update_elem(&kcm_slots, &cookie, &at, BPF_NOEXIST) ||
-	    bpf_sock_hash_update(ctx, &kcm_socks, &cookie, BPF_NOEXIST)) {
-		bpf_map_delete_elem(&kcm_slots, &cookie);
-		c->gen++;
-		*(volatile __u32 *)&c->state = KCM_CONN_FREE;
-		__sync_fetch_and_add(&p->open_fails, 1);
-		return 1;
-	}
-	kcm_ring(KCM_OWNER_BELL, KCM_BELL_OPENED, at);
-	return 1;
-}
+#include "mux_sockops.bpf.h"

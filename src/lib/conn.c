@@ -8,7 +8,9 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -145,6 +147,17 @@ static int insert(struct kcm_mux *m, struct oconn *o)
 
 	if (bpf_map_update_elem(m->slots, &o->cookie, &slot, BPF_ANY))
 		return -errno;
+	if (m->v.cfg.mode == KCM_MODE_STRPARSER) {
+		uint64_t got;
+		int unread = 0;
+
+		/* Both from the same moment, or a segment in between is counted once. */
+		do {
+			got = tcp_received(o->fd);
+			ioctl(o->fd, SIOCINQ, &unread);
+		} while (tcp_received(o->fd) != got);
+		o->rx_base = got - (uint64_t)unread - c->bytes;
+	}
 	__atomic_store_n(&c->state, KCM_CONN_ACTIVE, __ATOMIC_SEQ_CST);
 	if (bpf_map_update_elem(m->socks, &o->cookie, &fd, BPF_NOEXIST)) {
 		err = -errno;
@@ -490,6 +503,12 @@ int kcm_detach(struct kcm_mux *m, kcm_conn_id id, void **rest, size_t *rest_byte
 	if (o->tx_head || o->tx_early || LOAD(&m->v.tx[slot].pending)) {
 		pthread_mutex_unlock(&m->lock);
 		return -EBUSY;
+	}
+	if (m->v.cfg.mode == KCM_MODE_STRPARSER && o->inserted) {
+		/* Half a message may be inside the stream parser, where nobody gets it back from.
+		 */
+		pthread_mutex_unlock(&m->lock);
+		return -EOPNOTSUPP;
 	}
 	conn_seize(m, o);
 	if (o->hold_id != m->v.conns[slot].hold_id) {

@@ -18,7 +18,8 @@
 
 #include "owner.h"
 
-#define TURN_BYTES (512U * 1024) /* then another connection has its turn */
+#define STRP_END_NS 200000000ULL
+#define TURN_BYTES  (512U * 1024) /* then another connection has its turn */
 
 void drain_queue(struct kcm_mux *m, struct oconn *o, bool starved)
 {
@@ -180,7 +181,8 @@ static bool asm_give(struct kcm_mux *m, struct oconn *o)
 		bytes = c->len_hint;
 	if (bytes > KCM_CHUNK2_BYTES)
 		bytes = KCM_CHUNK2_BYTES;
-	if (o->left_n >= KCM_CHUNK2_BYTES)
+	/* A stream parser has to begin at a message's start: read on until there is one. */
+	if (o->left_n >= KCM_CHUNK2_BYTES || m->v.cfg.mode == KCM_MODE_STRPARSER)
 		return false;
 	cls = bytes <= KCM_CHUNK0_BYTES ? 0 : bytes <= KCM_CHUNK1_BYTES ? 1 : 2;
 	if (LOAD(&m->v.prod->n_asm[cls]) >= m->v.cfg.n_chunks[cls] / 2)
@@ -484,6 +486,39 @@ static bool give_back(struct kcm_mux *m, struct oconn *o)
 	return true;
 }
 
+/* What the stream parser says through the socket's error. */
+static uint32_t strp_event(const struct kcm_mux *m, int error)
+{
+	if (m->v.cfg.mode == KCM_MODE_STRPARSER)
+		switch (error) {
+		case EPROTO:
+			return KCM_BAD_FRAME;
+		case EMSGSIZE:
+			return KCM_TOO_BIG;
+		case ETIMEDOUT:
+			return KCM_TIMEOUT;
+		}
+	return KCM_CLOSED;
+}
+
+/*
+ * End of a stream in mode strparser. The parser keeps half a message for ever and says nothing, so
+ * compare what TCP received with what became messages. It may still work (strp_wq): wait a little.
+ */
+static void strp_end(struct kcm_mux *m, struct oconn *o)
+{
+	uint64_t now = now_ns();
+
+	if (!o->eof_ns)
+		o->eof_ns = now;
+	if (tcp_received(o->fd) - o->rx_base == LOAD(&m->v.conns[o->slot].bytes))
+		conn_end(m, o, KCM_CLOSED, 0);
+	else if (now - o->eof_ns > STRP_END_NS)
+		conn_end(m, o, KCM_TRUNCATED, EPIPE);
+	else
+		drain_queue(m, o, true);
+}
+
 void drain(struct kcm_mux *m, struct oconn *o)
 {
 	struct kcm_conn *c = &m->v.conns[o->slot];
@@ -510,15 +545,22 @@ again:
 		uint8_t b;
 		ssize_t r = recv(o->fd, &b, 1, MSG_PEEK | MSG_DONTWAIT);
 
-		if (r < 0 && (errno == EAGAIN || errno == EINTR))
+		if (r < 0 && (errno == EAGAIN || errno == EINTR)) {
+			if (m->v.cfg.mode == KCM_MODE_STRPARSER && o->rdhup)
+				strp_end(m, o);
 			return;
+		}
 		if (r > 0) {
 			if (LOAD(&c->state) != KCM_CONN_ACTIVE)
 				goto again;
 			return;
 		}
 		if (r < 0) {
-			conn_end(m, o, KCM_CLOSED, errno);
+			conn_end(m, o, strp_event(m, errno), errno);
+			return;
+		}
+		if (m->v.cfg.mode == KCM_MODE_STRPARSER) {
+			strp_end(m, o);
 			return;
 		}
 		conn_end(m, o, c->asm_chunk ? KCM_TRUNCATED : KCM_CLOSED, c->asm_chunk ? EPIPE : 0);

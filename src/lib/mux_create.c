@@ -13,9 +13,10 @@
 #include "mux_file.h"
 #include "pin.h"
 #include "queue.h"
-#include "../../skel/mux.skel.h" /* uses types of bpf/mux.h */
+#include "../../skel/mux.skel.h" /* these use types of bpf/mux.h */
+#include "../../skel/muxstrp.skel.h"
 
-#define REGION_BYTES		(2ULL << 20)
+#define REGION_BYTES (2ULL << 20)
 /* Whole chunks only: positions are masked, one that crossed 2 MiB would go on at the start. */
 #define CHUNKS_PER_REGION(size) ((KCM_REGION_MASK + 1) / (size))
 
@@ -59,6 +60,15 @@ static int fill_conf(struct kcm_mux_conf *conf, const struct kcm_mux_opts *in,
 		return fail(err, el, -EINVAL, "dispatch policy %d is not known", (int)o.dispatch);
 	if (o.dispatch == KCM_DISPATCH_KEY && (!o.key_bytes || o.key_bytes > 8 || o.key_off > 4096))
 		return fail(err, el, -EINVAL, "a key is 1 to 8 bytes at an offset up to 4096");
+	if (o.strparser && o.frame.kind != KCM_FRAME_LENGTH && o.frame.kind != KCM_FRAME_VARINT &&
+	    o.frame.kind != KCM_FRAME_FIXED)
+		return fail(
+			err, el, -EINVAL,
+			"mode strparser needs a length in the first 64 bytes of a message; use mode ring");
+	if (o.strparser && o.frame.max_bytes > KCM_CHUNK2_BYTES) {
+		/* The stream parser refuses what is longer than SO_RCVBUF anyway. */
+		o.frame.max_bytes = KCM_CHUNK2_BYTES;
+	}
 	if (!o.conns)
 		o.conns = 4096;
 	if (o.conns > 1 << 20)
@@ -91,7 +101,8 @@ static int fill_conf(struct kcm_mux_conf *conf, const struct kcm_mux_opts *in,
 	}
 	total = n;
 	if (total > KCM_CHUNKS_MAX)
-		return fail(err, el, -EINVAL, "arena of %llu bytes: too many chunks, at most 768 MiB",
+		return fail(err, el, -EINVAL,
+			    "arena of %llu bytes: too many chunks, at most 768 MiB",
 			    (unsigned long long)o.arena_bytes);
 	/* Twice over for redelivered chunks: a lane that everybody empties can't be full. */
 	for (cells = 64; cells < 2 * total; cells *= 2)
@@ -116,27 +127,89 @@ static int fill_conf(struct kcm_mux_conf *conf, const struct kcm_mux_opts *in,
 	return 0;
 }
 
-static int set_sizes(struct mux *s, const struct kcm_mux_conf *conf)
+/* The object of a mode, and its constants. Both objects have the same maps. */
+struct mux_obj {
+	struct mux *ring;
+	struct muxstrp *strp;
+	struct bpf_object *obj;
+	void *cfg, *frame;
+};
+
+static int obj_open(struct mux_obj *o, enum kcm_mux_mode mode)
+{
+	if (mode == KCM_MODE_RING) {
+		o->ring = mux__open();
+		if (!o->ring)
+			return -errno;
+		o->obj = o->ring->obj;
+		o->cfg = (void *)&o->ring->rodata->kcm_cfg;
+		o->frame = (void *)&o->ring->rodata->kcm_frame;
+	} else {
+		o->strp = muxstrp__open();
+		if (!o->strp)
+			return -errno;
+		o->obj = o->strp->obj;
+		o->cfg = (void *)&o->strp->rodata->kcm_cfg;
+		o->frame = (void *)&o->strp->rodata->kcm_frame;
+	}
+	return 0;
+}
+
+static int obj_load(struct mux_obj *o)
+{
+	return o->ring ? mux__load(o->ring) : muxstrp__load(o->strp);
+}
+
+static void obj_close(struct mux_obj *o)
+{
+	mux__destroy(o->ring);
+	muxstrp__destroy(o->strp);
+}
+
+static int attach_one(const struct bpf_program *p, const struct mux_obj *o,
+		      enum bpf_attach_type type)
+{
+	int map = bpf_object__find_map_fd_by_name(o->obj, "kcm_socks");
+
+	return bpf_prog_attach(bpf_program__fd(p), map, type, 0) ? -errno : 0;
+}
+
+static int obj_attach(const struct mux_obj *o)
+{
+	int err;
+
+	if (o->ring)
+		return attach_one(o->ring->progs.kcm_verdict, o, BPF_SK_SKB_VERDICT);
+	err = attach_one(o->strp->progs.kcm_parser, o, BPF_SK_SKB_STREAM_PARSER);
+	return err ?: attach_one(o->strp->progs.kcm_strp_verd, o, BPF_SK_SKB_STREAM_VERDICT);
+}
+
+static int set_size(const struct mux_obj *o, const char *map, uint32_t entries)
+{
+	return bpf_map__set_max_entries(bpf_object__find_map_by_name(o->obj, map), entries);
+}
+
+static int set_sizes(const struct mux_obj *o, const struct kcm_mux_conf *conf)
 {
 	uint32_t n = 0;
 	int err;
 
 	for (int c = 0; c < KCM_CLASSES; c++)
 		n += conf->cfg.n_chunks[c];
-	err = bpf_map__set_max_entries(s->maps.kcm_socks, conf->cfg.n_conns);
-	err = err ?: bpf_map__set_max_entries(s->maps.kcm_slots, conf->cfg.n_conns);
-	err = err ?: bpf_map__set_max_entries(s->maps.kcm_conn, conf->cfg.n_conns);
-	err = err ?: bpf_map__set_max_entries(s->maps.kcm_arena, conf->n_regions);
-	err = err ?: bpf_map__set_max_entries(s->maps.kcm_chunk, n);
-	err = err ?: bpf_map__set_max_entries(s->maps.kcm_claim, n);
-	err = err
-		      ?: bpf_map__set_max_entries(s->maps.kcm_cell,
-						  (conf->cfg.cell_mask + 1) * KCM_LANES);
+	err = set_size(o, "kcm_socks", conf->cfg.n_conns);
+	err = err ?: set_size(o, "kcm_slots", conf->cfg.n_conns);
+	err = err ?: set_size(o, "kcm_conn", conf->cfg.n_conns);
+	err = err ?: set_size(o, "kcm_arena", conf->n_regions);
+	err = err ?: set_size(o, "kcm_chunk", n);
+	err = err ?: set_size(o, "kcm_claim", n);
+	err = err ?: set_size(o, "kcm_cell", (conf->cfg.cell_mask + 1) * KCM_LANES);
+	if (o->strp)
+		err = err ?: set_size(o, "kcm_head", conf->cfg.n_conns);
 	return err;
 }
 
 /* Write the fixed parts of the maps: where chunks are, where lanes begin. */
-static int fill_maps(struct mux *s, const struct kcm_mux_conf *conf,
+static int fill_maps(const struct mux_obj *o, const struct kcm_mux_conf *conf,
 		     const uint32_t regions[KCM_CLASSES])
 {
 	int fds[VIEW_MAPS];
@@ -145,7 +218,7 @@ static int fill_maps(struct mux *s, const struct kcm_mux_conf *conf,
 	int err;
 
 	for (int i = 0; i < VIEW_MAPS; i++)
-		fds[i] = bpf_object__find_map_fd_by_name(s->obj, view_map_names[i]);
+		fds[i] = bpf_object__find_map_fd_by_name(o->obj, view_map_names[i]);
 	err = bpf_map_update_elem(fds[VIEW_CONF], &(uint32_t){ 0 }, conf, BPF_ANY);
 	if (err)
 		return -errno;
@@ -172,14 +245,14 @@ void mux_reset_lanes(struct view *v)
 		v->lanes[i].head = v->lanes[i].tail = v->cfg.cell_mask + 1;
 }
 
-static int pin_all(struct mux *s, const char *dir)
+static int pin_all(const struct mux_obj *o, const char *dir)
 {
 	char path[KCM_PIN_PATH * 2];
 	struct bpf_program *p;
 	struct bpf_map *m;
 	int err;
 
-	bpf_object__for_each_map (m, s->obj) {
+	bpf_object__for_each_map (m, o->obj) {
 		if (bpf_map__is_internal(m))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, bpf_map__name(m));
@@ -187,7 +260,7 @@ static int pin_all(struct mux *s, const char *dir)
 		if (err)
 			return err;
 	}
-	bpf_object__for_each_program (p, s->obj) {
+	bpf_object__for_each_program (p, o->obj) {
 		if (bpf_program__fd(p) < 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, bpf_program__name(p));
@@ -203,7 +276,7 @@ int kcm_mux_create(const char *name, const struct kcm_mux_opts *opts, char *err,
 	struct kcm_mux_conf conf = { 0 };
 	uint32_t regions[KCM_CLASSES];
 	struct kcm_pin_txn txn;
-	struct mux *s = NULL;
+	struct mux_obj o = { 0 };
 	int ret;
 
 	if (!kcm_pin_name_ok(name))
@@ -215,31 +288,30 @@ int kcm_mux_create(const char *name, const struct kcm_mux_opts *opts, char *err,
 	ret = kcm_pin_begin(&txn, "mux", name, KCM_MUX_LAYOUT, false);
 	if (ret)
 		return fail(err, el, ret, "%s: %s", KCM_PIN_ROOT "/mux", strerror(-ret));
-	s = mux__open();
-	if (!s) {
-		ret = fail(err, el, -errno, "open BPF object: %s", strerror(errno));
-		goto out;
-	}
-	memcpy((void *)&s->rodata->kcm_cfg, &conf.cfg, sizeof(conf.cfg));
-	memcpy((void *)&s->rodata->kcm_frame, &conf.frame, sizeof(conf.frame));
-	ret = set_sizes(s, &conf);
-	ret = ret ?: mux__load(s);
+	ret = obj_open(&o, conf.cfg.mode);
 	if (ret) {
-		ret = fail(err, el, ret, "load BPF programs: %s", strerror(-ret));
+		fail(err, el, ret, "open BPF object: %s", strerror(-ret));
 		goto out;
 	}
-	ret = fill_maps(s, &conf, regions);
+	memcpy(o.cfg, &conf.cfg, sizeof(conf.cfg));
+	memcpy(o.frame, &conf.frame, sizeof(conf.frame));
+	ret = set_sizes(&o, &conf);
+	ret = ret ?: obj_load(&o);
 	if (ret) {
-		ret = fail(err, el, ret, "fill maps: %s", strerror(-ret));
+		fail(err, el, ret, "load BPF programs: %s", strerror(-ret));
 		goto out;
 	}
-	ret = bpf_prog_attach(bpf_program__fd(s->progs.kcm_verdict), bpf_map__fd(s->maps.kcm_socks),
-			      BPF_SK_SKB_VERDICT, 0);
+	ret = fill_maps(&o, &conf, regions);
 	if (ret) {
-		ret = fail(err, el, -errno, "attach kcm_verdict to kcm_socks: %s", strerror(errno));
+		fail(err, el, ret, "fill maps: %s", strerror(-ret));
 		goto out;
 	}
-	ret = pin_all(s, txn.dir);
+	ret = obj_attach(&o);
+	if (ret) {
+		fail(err, el, ret, "attach programs to kcm_socks: %s", strerror(-ret));
+		goto out;
+	}
+	ret = pin_all(&o, txn.dir);
 	if (ret) {
 		ret = fail(err, el, ret, "pin under %s: %s", txn.dir, strerror(-ret));
 		goto out;
@@ -247,10 +319,10 @@ int kcm_mux_create(const char *name, const struct kcm_mux_opts *opts, char *err,
 	ret = kcm_pin_commit(&txn);
 	if (ret)
 		fail(err, el, ret, "rename %s: %s", txn.dir, strerror(-ret));
-	mux__destroy(s);
+	obj_close(&o);
 	return ret;
 out:
-	mux__destroy(s);
+	obj_close(&o);
 	kcm_pin_abort(&txn);
 	return ret;
 }

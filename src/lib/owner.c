@@ -140,6 +140,7 @@ static void on_conn(struct kcm_mux *m, uint32_t slot, uint32_t events)
 		tx_push(m, o);
 	if (m->conns[slot] != o)
 		return;
+	o->rdhup |= !!(events & EPOLLRDHUP);
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		drain(m, o);
 }

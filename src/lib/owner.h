@@ -49,7 +49,9 @@ struct oconn {
 	uint64_t partial_ns; /* when an unfinished message was first seen here */
 	bool big_on;
 	uint64_t big_off, big_have, big_need, big_cap; /* big_need 0 = not known */
-	bool inserted;				       /* in kcm_socks */
+	bool rdhup;
+	uint64_t eof_ns, rx_base; /* mode strparser: see strp_end() */
+	bool inserted;		  /* in kcm_socks */
 	bool eof;
 	bool stopped;	/* no more is read: an error, or kept on error */
 	bool event_due; /* event could not be published yet */
@@ -150,6 +152,7 @@ void tx_record(struct kcm_mux *m, const struct wire_rec *rec, const void *data, 
 void tx_push(struct kcm_mux *m, struct oconn *o);
 void tx_drop(struct kcm_mux *m, struct oconn *o);
 uint64_t tx_count(int fd);
+uint64_t tcp_received(int fd);
 void tx_reap(struct kcm_mux *m, uint32_t slot);
 
 /* members.c */

@@ -36,6 +36,16 @@ uint64_t tx_count(int fd)
 	return last;
 }
 
+/* Payload bytes that TCP has ever received in order. */
+uint64_t tcp_received(int fd)
+{
+	struct tcp_info ti;
+	socklen_t len = sizeof(ti);
+
+	memset(&ti, 0, sizeof(ti));
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len) ? 0 : ti.tcpi_bytes_received;
+}
+
 void tx_drop(struct kcm_mux *m, struct oconn *o)
 {
 	struct tx_part *lists[2] = { o->tx_head, o->tx_early };

@@ -44,7 +44,7 @@ static struct {
 	unsigned int conns, workers, msgs, min, max, seg, depth, reply, pause_ms;
 	uint64_t seed, arena;
 	int policy;
-	bool threads, v6, churn, kill, early, alo, half;
+	bool strp, threads, v6, churn, kill, early, alo, half;
 } opt = {
 	.conns = 8, .workers = 4, .msgs = 1000, .max = 8192, .seg = 65536, .depth = 64, .reply = 256
 };
@@ -470,7 +470,7 @@ static void options(int argc, char **argv)
 	static const struct option o[] = { { "conns", 1, 0, 'c' },
 					   { "workers", 1, 0, 'w' },
 					   { "msgs", 1, 0, 'n' },
-					   { "max", 1, 0, 'm' }, { "min", 1, 0, 'M' },
+					   { "max", 1, 0, 'm' }, { "min", 1, 0, 'M' }, { "strparser", 0, 0, 'S' },
 					   { "seed", 1, 0, 's' },
 					   { "policy", 1, 0, 'p' },
 					   { "seg", 1, 0, 'g' },
@@ -501,6 +501,9 @@ static void options(int argc, char **argv)
 			break;
 		case 'm':
 			opt.max = (unsigned)atoi(optarg);
+			break;
+		case 'S':
+			opt.strp = true;
 			break;
 		case 'M':
 			opt.min = (unsigned)atoi(optarg);
@@ -584,6 +587,7 @@ int main(int argc, char **argv)
 	mo.workers = 63;
 	mo.arena_bytes = opt.arena;
 	mo.at_least_once = opt.alo;
+	mo.strparser = opt.strp;
 	ret = kcm_mux_create(name, &mo, err, sizeof(err));
 	if (ret)
 		die("create: %s", err);
