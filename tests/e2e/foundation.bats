@@ -115,12 +115,12 @@ objects() { kcm help | sed -n '/^Objects/,/^$/s/^  \([a-z]*\) .*/\1/p'; }
 }
 
 @test "manual pages are built, and name every command of the table" {
-	MANPAGER=cat MANWIDTH=200 man -l "$BUILD/man/kcmtool.8" >"$BATS_TEST_TMPDIR/core"
+	MANPAGER=cat MANWIDTH=1000 man --nj --nh -l "$BUILD/man/kcmtool.8" | tr -s " " >"$BATS_TEST_TMPDIR/core"
 	commands | grep -v ' ' | while read -r verb; do
 		grep -q "kcmtool $verb" "$BATS_TEST_TMPDIR/core"
 	done
 	for object in $(objects); do
-		MANPAGER=cat MANWIDTH=200 man -l "$BUILD/man/kcmtool-$object.8" >"$BATS_TEST_TMPDIR/o"
+		MANPAGER=cat MANWIDTH=1000 man --nj --nh -l "$BUILD/man/kcmtool-$object.8" | tr -s " " >"$BATS_TEST_TMPDIR/o"
 		commands | sed -n "s/^$object //p" | while read -r verb; do
 			grep -q "kcmtool $object $verb" "$BATS_TEST_TMPDIR/o"
 		done
