@@ -11,7 +11,7 @@
 #include "frame_words.h"
 
 enum {
-	OFF_MAX = 4096,         /* a header is small; and sums below cannot overflow */
+	OFF_MAX = 4096,		/* a header is small; and sums below cannot overflow */
 	DEDICATED_MAX_MIN = 64, /* the smallest max_bytes a dedicated parser works with */
 	WORD_BYTES = 64,
 };
