@@ -89,6 +89,8 @@ int kcm_worker_open_fd(int fd, struct kcm_worker **out)
 	for (uint32_t i = 0; i < w->v.cfg.n_conns; i++)
 		w->conns[i].fd = -1;
 	w->st = &w->v.wstats[w->slot];
+	/* The owner took it from the socket: of an inherited pair that is its own. */
+	w->st->pid = (uint32_t)getpid();
 	w->ep = epoll_create1(EPOLL_CLOEXEC);
 	if (w->ep < 0) {
 		err = -errno;
