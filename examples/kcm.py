@@ -56,7 +56,6 @@ def _load():
          ctypes.POINTER(conn)),
         ("flush", ctypes.c_int, worker),
         ("worker_enable", ctypes.c_int, worker, ctypes.c_int),
-        ("worker_slot", ctypes.c_int, worker),
     ):
         function = getattr(lib, "kcm_" + name)
         function.restype, function.argtypes = result, args
@@ -80,6 +79,7 @@ class Worker:
         code = _lib.kcm_worker_open(name.encode() if name else None, ctypes.byref(self._handle))
         _check(code, f"become a worker of {name or '$KCM_WORKER_FD'}")
         self._msgs = (Message * batch)()
+        self._stop = False
 
     def __enter__(self):
         return self
@@ -107,9 +107,9 @@ class Worker:
 
     def __iter__(self):
         """Every message in turn, released when the next one is asked for."""
-        while True:
+        while not self._stop:
             try:
-                batch = self.recv()
+                batch = self.recv(500)  # lets the interpreter run signal handlers
             except BrokenPipeError:
                 return
             except InterruptedError:
@@ -117,6 +117,10 @@ class Worker:
             for msg in batch:
                 yield msg
                 self.release(msg)
+
+    def stop(self):
+        """End the iteration when the messages that were received are done; for signal handlers."""
+        self._stop = True
 
     def fileno(self):
         """For selectors and asyncio: when readable, recv(0) until it returns []."""
@@ -140,7 +144,3 @@ class Worker:
     def enable(self, on=True):
         """Receive-disable and -enable: what waits for a disabled worker goes to others."""
         _check(_lib.kcm_worker_enable(self._handle, on), "enable")
-
-    @property
-    def slot(self):
-        return _lib.kcm_worker_slot(self._handle)

@@ -37,7 +37,7 @@ static inline const char *rpc_call(const char *method, char *args, size_t *len, 
 			v = strtoll(p, &end, 10);
 			*ok = end != p && !errno && !__builtin_add_overflow(sum, v, &sum);
 		}
-		*len = (size_t)snprintf(num, 64, *ok ? "%lld" : "not numbers, or too big", sum);
+		*len = (size_t)snprintf(num, 64, *ok ? "%lld" : "bad arguments", sum);
 		return num;
 	}
 	if (!strcmp(method, "sleep")) {

@@ -23,7 +23,7 @@ def upper(args):
 def total(args):
     number = sum(int(word) for word in args.split())
     if not -(2**63) <= number < 2**63:
-        raise ValueError("not numbers, or too big")
+        raise ValueError
     return b"%d" % number
 
 
@@ -49,18 +49,14 @@ def answer(request):
         return ident + b" ok " + METHODS[method](args)
     except KeyError:
         return ident + b" err unknown method"
-    except ValueError as error:
-        return ident + b" err " + str(error).encode()
-
-
-def leave(*_):
-    raise SystemExit(0)
+    except ValueError:
+        return ident + b" err bad arguments"
 
 
 def main():
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, leave)
     with kcm.Worker(*sys.argv[1:2]) as worker:
+        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+        signal.signal(signal.SIGINT, lambda *_: worker.stop())
         for msg in worker:
             if msg.event != kcm.MESSAGE:
                 continue  # a connection ended
