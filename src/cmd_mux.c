@@ -41,6 +41,23 @@ static const struct cmd_opt detach_opts[] = {
 	{ .name = "port", .value = "P", .help = "local TCP port", .required = true }, { 0 }
 };
 
+static const struct cmd_opt run_opts[] = {
+	{ .name = "listen",
+	  .value = "ADDR:PORT[,...]",
+	  .help = "accept TCP connections there; [V6]:PORT, *:PORT",
+	  .required = true },
+	{ .name = "workers", .value = "N", .help = "copies of PROGRAM, one a CPU" },
+	{ .name = "user", .value = "USER", .help = "run them as this user" },
+	{ .name = "stop-timeout",
+	  .value = "TIME",
+	  .help = "for what must finish at a reload or stop, 10s" },
+	{ .name = "frame",
+	  .value = "DESC",
+	  .help = "make the mux, and remove it at the end; with options of create" },
+	MUX_CREATE_OPTS,
+	{ 0 }
+};
+
 const struct cmd mux_cmds[] = {
 	{ "mux", "create", "NAME", "Make a multiplexor", MUX_NEEDS_CREATE, mux_create, create_opts,
 	  NULL },
@@ -53,6 +70,9 @@ const struct cmd mux_cmds[] = {
 	{ "mux", "workers", "NAME", "List the workers with their latencies", MUX_NEEDS_READ,
 	  mux_workers, NULL, "@mux" },
 	{ "mux", "stats", "NAME", "Show every counter", MUX_NEEDS_READ, mux_stats, NULL, "@mux" },
+	{ "mux", "run", "NAME -- PROGRAM [ARG]...",
+	  "Accept connections and have their messages handled by copies of a program",
+	  MUX_NEEDS_OWNER, mux_run, run_opts, "@mux" },
 	{ "mux", "attach", "NAME", "Take connections to a port in when they are established",
 	  MUX_NEEDS_OWNER | FEAT(SOCKOPS), mux_attach, attach_opts, "@mux" },
 	{ "mux", "detach", "NAME", "Undo attach", MUX_NEEDS_OWNER, mux_detach, detach_opts,
