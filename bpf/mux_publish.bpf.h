@@ -3,13 +3,21 @@
 #ifndef KCM_MUX_PUBLISH_BPF_H
 #define KCM_MUX_PUBLISH_BPF_H
 
-/* Copy @len skb bytes at @from to @to in the chunk's region. */
+/*
+ * Copy @len skb bytes at @from to @to in the chunk's region.
+ *
+ * bpf_skb_load_bytes() takes no length that could be 0. Verifiers before 6.8 learn nothing from
+ * `len != 0` (reg_set_min_max() narrows on == only), but they do from an unsigned `<=`: so 0 is
+ * made the largest number first, and hidden from the compiler, which would undo that.
+ */
 static __always_inline int load(struct __sk_buff *skb, __u32 from, __u8 *region, __u32 to,
 				__u32 len)
 {
-	if (!len || len > KCM_CHUNK2_BYTES)
+	len--;
+	barrier_var(len);
+	if (len >= KCM_CHUNK2_BYTES)
 		return -1;
-	return bpf_skb_load_bytes(skb, from, region + (to & KCM_REGION_MASK), len);
+	return bpf_skb_load_bytes(skb, from, region + (to & KCM_REGION_MASK), len + 1);
 }
 
 static __always_inline void own_init(struct kcm_claim *cl, __u32 n)
