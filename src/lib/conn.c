@@ -125,6 +125,7 @@ static struct oconn *oconn_new(struct kcm_mux *m, uint32_t slot, int fd, uint64_
 	o->hold_id = c->hold_id;
 	if (!getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len))
 		o->rcvtimeo_ms = (uint32_t)(tv.tv_sec * 1000 + tv.tv_usec / 1000);
+	owner_note_timeout(m, o);
 	o->tx_base = tx_count(fd);
 	fill_addrs(c, fd);
 	/* Consecutive connections go to different lanes. */

@@ -56,6 +56,8 @@ static int fill_conf(struct kcm_mux_conf *conf, const struct kcm_mux_opts *in,
 	memcpy(&o, in, in->sz);
 	if (!o.frame.kind || !o.frame.max_bytes)
 		return fail(err, el, -EINVAL, "no frame descriptor");
+	if (kcm_frame_check(&o.frame))
+		return fail(err, el, -EINVAL, "the frame descriptor contradicts itself");
 	if (o.dispatch > KCM_DISPATCH_KEY)
 		return fail(err, el, -EINVAL, "dispatch policy %d is not known", (int)o.dispatch);
 	if (o.dispatch == KCM_DISPATCH_KEY && (!o.key_bytes || o.key_bytes > 8 || o.key_off > 4096))

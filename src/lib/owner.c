@@ -34,6 +34,11 @@ static void timer_set(struct kcm_mux *m, uint32_t ms)
 	m->timer_on = ms != 0;
 }
 
+static uint32_t ns_to_timer_ms(uint64_t ns)
+{
+	return ns > 5000000 ? (uint32_t)(ns / 1000000) : 5;
+}
+
 static uint64_t limit_ns(const struct kcm_mux *m, const struct oconn *o)
 {
 	uint64_t ms = m->v.conf->asm_timeout_ms;
@@ -43,10 +48,13 @@ static uint64_t limit_ns(const struct kcm_mux *m, const struct oconn *o)
 	return ms * 1000000;
 }
 
-/* Assembly time-outs. The timer runs only while there are unfinished messages. */
+/*
+ * Assembly time-outs. The timer runs only while there are unfinished messages that may time out:
+ * BPF tells of the first one (KCM_BELL_PARTIAL), then not again before asm_told is reset.
+ */
 static void sweep(struct kcm_mux *m)
 {
-	uint64_t now = now_ns(), least = UINT64_MAX, any = 0;
+	uint64_t now = now_ns(), least = UINT64_MAX;
 	bool pressure = m->n_starved || m->left_bytes > OWNER_LEFT_MAX / 2;
 
 	for (uint32_t i = 0; i < m->v.cfg.n_conns; i++) {
@@ -57,20 +65,16 @@ static void sweep(struct kcm_mux *m)
 
 		if (!o || o->stopped)
 			continue;
-		mine = o->left_n || o->big_on;
-		if (!mine && !LOAD(&c->asm_chunk))
-			continue;
-		since = mine ? o->partial_ns : c->asm_since_ns;
 		max = limit_ns(m, o);
 		if (pressure && (!max || max > PRESSURE_EVICT_NS))
 			max = PRESSURE_EVICT_NS;
-		if (!max || !since)
+		mine = o->left_n || o->big_on;
+		since = mine ? o->partial_ns : c->asm_since_ns;
+		if (!max || !since || (!mine && !LOAD(&c->asm_chunk)))
 			continue;
-		any++;
 		if (now > since && now - since >= max) {
 			if (!mine) {
-				/* The program may be finishing it right now: look again when it
-				 * can't. */
+				/* The program may be finishing it: look again when it can't. */
 				conn_seize(m, o);
 				if (!c->asm_chunk || now - c->asm_since_ns < max) {
 					drain_queue(m, o, false);
@@ -87,12 +91,23 @@ static void sweep(struct kcm_mux *m)
 		conn_sweep_unadopted(m);
 	if (m->n_unadopted && least > 1000000000ULL)
 		least = 1000000000ULL;
-	if (least == UINT64_MAX) {
-		timer_set(m, 0);
-		STORE(&m->v.prod->asm_told, 0);
+	if (least != UINT64_MAX) {
+		timer_set(m, ns_to_timer_ms(least));
 		return;
 	}
-	timer_set(m, least / 1000000 > 5 ? (uint32_t)(least / 1000000) : 5);
+	timer_set(m, 0);
+	STORE(&m->v.prod->asm_told, m->least_timeout_ns == 0);
+}
+
+/* The shortest time-out of all connections so far; 0 = none has one. */
+void owner_note_timeout(struct kcm_mux *m, const struct oconn *o)
+{
+	uint64_t max = limit_ns(m, o);
+
+	if (!max || (m->least_timeout_ns && m->least_timeout_ns <= max))
+		return;
+	m->least_timeout_ns = max;
+	STORE(&m->v.prod->asm_told, 0);
 }
 
 static void on_bell(struct kcm_mux *m)
@@ -113,7 +128,9 @@ static void on_bell(struct kcm_mux *m)
 				conn_watch(m, o, o->events & ~(uint32_t)EPOLLIN);
 			break;
 		case KCM_BELL_PARTIAL:
-			sweep(m);
+			/* Not a look at once: most are finished long before. */
+			if (!m->timer_on && m->least_timeout_ns)
+				timer_set(m, ns_to_timer_ms(m->least_timeout_ns / 4));
 			break;
 		case KCM_BELL_OPENED:
 			m->n_unadopted++;
@@ -267,7 +284,8 @@ static void reset_state(struct kcm_mux *m)
 		      KCM_STATE(KCM_STATE_GEN(v->claims[i].state) + 1, KCM_CHUNK_FREE));
 	mux_reset_lanes(v);
 	memset(v->prod->n_asm, 0, sizeof(v->prod->n_asm));
-	v->prod->asm_told = v->prod->timer_armed = v->prod->n_route = 0;
+	v->prod->asm_told = 1;
+	v->prod->timer_armed = v->prod->n_route = 0;
 	memset(v->wstats, 0, sizeof(*v->wstats) * KCM_WORKERS_MAX);
 	memset(v->ctl, 0, sizeof(*v->ctl));
 	if (v->cfg.policy == KCM_POLICY_CONN || v->cfg.policy == KCM_POLICY_KEY)

@@ -104,7 +104,8 @@ struct kcm_mux {
 	struct oconn *run, **run_tail;
 	uint32_t n_starved;
 	uint32_t n_closing;
-	uint32_t n_unadopted; /* attached by kcm_sockops, kcm_attach() still to come */
+	uint64_t least_timeout_ns; /* see owner_note_timeout() */
+	uint32_t n_unadopted;	   /* attached by kcm_sockops, kcm_attach() still to come */
 	uint64_t left_bytes;
 	struct big_block *big;
 	uint64_t big_used;
@@ -119,6 +120,9 @@ struct kcm_mux {
 
 enum poll_kind { POLL_CONN, POLL_MEMBER, POLL_BELL, POLL_EV, POLL_TIMER, POLL_LISTEN };
 #define POLL_DATA(kind, n) ((uint64_t)(kind) << 32 | (n))
+
+/* owner.c */
+void owner_note_timeout(struct kcm_mux *m, const struct oconn *o);
 
 /* conn.c */
 int conn_watch(struct kcm_mux *m, struct oconn *o, uint32_t want);
