@@ -76,12 +76,13 @@ static __always_inline int msg_length(struct __sk_buff *skb, struct kcm_conn *c,
 
 	if (!h || off >= skb->len)
 		return 0;
-	avail = skb->len - off;
-	/* The verifier forgets what clang knows. */
-	asm volatile("" : "+r"(avail));
-	if (avail > KCM_STRP_HEAD)
-		avail = KCM_STRP_HEAD;
-	if (avail < 1 || bpf_skb_load_bytes(skb, off, h->bytes, avail))
+	/* Not 0, in a way that verifiers before 6.8 follow: see load(). */
+	avail = skb->len - off - 1;
+	barrier_var(avail);
+	if (avail >= KCM_STRP_HEAD)
+		avail = KCM_STRP_HEAD - 1;
+	avail++;
+	if (bpf_skb_load_bytes(skb, off, h->bytes, avail))
 		return 0;
 	c->fs.w[0] = c->fs.w[1] = c->fs.w[2] = c->fs.w[3] = 0;
 	return kcm_frame_step((const struct kcm_frame *)&kcm_frame, &c->fs, h->bytes, 0, avail);
@@ -146,7 +147,7 @@ int kcm_strp_verd(struct __sk_buff *skb)
 		goto reset;
 	c->resume_seq += len;
 	if (kcm_cfg.policy == KCM_POLICY_LEAST)
-		wake_shared();
+		wake_shared(slot, c->gen);
 	return SK_DROP;
 reset:
 	if (__sync_val_compare_and_swap(&c->state, KCM_CONN_ACTIVE, KCM_CONN_RESET) ==
