@@ -59,7 +59,7 @@ static int open_one(const struct addrinfo *ai)
 	return TAKE_FD(fd);
 }
 
-static void say_where(const struct run *r, int fd)
+static void say_one(const struct run *r, int fd)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
@@ -107,8 +107,13 @@ static int add(struct run *r, const char *given)
 								: "another address or port"),
 			      "cannot listen");
 	r->listeners[r->nlisteners++] = fd;
-	say_where(r, fd);
 	return 0;
+}
+
+void listen_say(const struct run *r)
+{
+	for (int i = 0; i < r->nlisteners; i++)
+		say_one(r, r->listeners[i]);
 }
 
 static void watch(struct run *r, bool on)

@@ -282,22 +282,24 @@ int mux_run(const struct cmd_args *args)
 	code = code ?: spawn_plan(r, args->rest, args_str(args, "user", NULL));
 	/* Before there are threads: they inherit what is blocked. */
 	code = code ?: open_loop(r);
+	/* Connections wait in the backlog until there is somebody to take them. */
+	code = code ?: listen_open(r, args_str(args, "listen", ""));
 	code = code ?: open_mux(r, args);
 	if (!code) {
 		raise_fd_limit(r);
 		code = procs_start(r);
-		code = code ?: listen_open(r, args_str(args, "listen", ""));
 		if (!code) {
+			listen_say(r);
 			loop(r);
 			code = stop(r);
 		}
-		listen_close(r);
 		procs_kill_all(r);
 		close_mux(r);
 	} else if (r->temporary) {
 		kcm_mux_delete(r->name, 0);
 		unmark(r);
 	}
+	listen_close(r);
 	spawn_plan_free(r);
 	if (r->ep >= 0)
 		close(r->ep);

@@ -72,6 +72,7 @@ void run_say(const struct run *r, const char *format, ...) _printf_(2, 3);
 /* ---- cmd_mux_listen.c ---- */
 /* Open the sockets of "ADDR:PORT[,ADDR:PORT]...". Return: 0 or an exit code. */
 int listen_open(struct run *r, const char *text);
+void listen_say(const struct run *r);
 void listen_close(struct run *r);
 void listen_accept(struct run *r, int fd);
 /* Go on after a pause. */
