@@ -43,9 +43,14 @@ static unsigned int claim(struct kcm_worker *w, struct claim_ref *refs, unsigned
 		return queue_claim(&w->v, 0, w->own, refs, max);
 	/* Dekker with lanes_step(): either it sees us claiming, or we see the lane's new owner. */
 	__atomic_store_n(&w->st->claiming, 1, __ATOMIC_SEQ_CST);
-	for (unsigned int i = 0; i < KCM_LANES && n < max; i++)
-		if (my_lane(w, i))
-			n += queue_claim(&w->v, i, w->own, refs + n, max - n);
+	/* Go on behind the lane that had the last turn: a full one must not shut out the others. */
+	for (unsigned int i = 0, first = w->next_lane; i < KCM_LANES && n < max; i++) {
+		unsigned int lane = (first + i) % KCM_LANES;
+
+		if (my_lane(w, lane))
+			n += queue_claim(&w->v, lane, w->own, refs + n, max - n);
+		w->next_lane = lane + 1;
+	}
 	STORE(&w->st->claiming, 0);
 	return n;
 }

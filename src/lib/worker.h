@@ -36,6 +36,7 @@ struct kcm_worker {
 	struct claim_ref refs[WORKER_BATCH];
 	unsigned int n_refs, next_ref;
 	unsigned int out; /* given out and not released */
+	unsigned int next_lane; /* has the next turn */
 
 	/* how long the program takes for a message, to choose how many to claim at once */
 	uint64_t given_ns;
