@@ -363,7 +363,7 @@ void conn_end(struct kcm_mux *m, struct oconn *o, uint32_t event, int error)
 		m->n_closing++;
 	}
 	o->event_due = true;
-	id = queue_chunk_new(&m->v, 1);
+	id = drain_chunk(m, 1);
 	if (id < 0) {
 		drain_queue(m, o, true);
 		return;

@@ -53,22 +53,34 @@ void drain_unqueue(struct kcm_mux *m, struct oconn *o)
 	o->linked = false;
 }
 
-/* One turn for each that is queued now. */
+/*
+ * One turn for each that is queued now. When the last chunk is gone the rest keep their places:
+ * the next free one is theirs, and nobody looks in vain.
+ */
 void drain_run(struct kcm_mux *m)
 {
-	struct oconn *o, *last = NULL;
+	struct oconn *o = m->run, *last = o, *next;
 
-	if (m->run)
-		for (last = m->run; last->next; last = last->next)
-			;
-	while ((o = m->run)) {
-		bool end = o == last;
-
+	while (last && last->next)
+		last = last->next;
+	m->no_room = false;
+	for (bool end = !o; !end; o = next) {
+		end = o == last;
+		next = o->next;
+		if (m->no_room && o->starved)
+			continue;
 		drain_unqueue(m, o);
 		drain(m, o);
-		if (end)
-			break;
 	}
+}
+
+/* A chunk of at least @bytes, noting when there is none at all. */
+int drain_chunk(struct kcm_mux *m, uint32_t bytes)
+{
+	int id = queue_chunk_new(&m->v, bytes);
+
+	m->no_room |= id < 0 && bytes <= KCM_CHUNK0_BYTES;
+	return id;
 }
 
 void drain_wake(struct kcm_mux *m, uint64_t lanes)
@@ -255,7 +267,7 @@ static bool publish(struct kcm_mux *m, struct oconn *o, uint32_t id, uint32_t n,
 
 static bool big_publish(struct kcm_mux *m, struct oconn *o)
 {
-	int id = queue_chunk_new(&m->v, 1);
+	int id = drain_chunk(m, 1);
 	uint32_t lane;
 
 	if (id < 0)
@@ -367,7 +379,7 @@ static int window_chunk(struct kcm_mux *m)
 	static const uint32_t sizes[] = { KCM_CHUNK2_BYTES, KCM_CHUNK1_BYTES, KCM_CHUNK0_BYTES };
 
 	for (int i = 0; i < 3; i++) {
-		int id = queue_chunk_new(&m->v, sizes[i]);
+		int id = drain_chunk(m, sizes[i]);
 
 		if (id >= 0)
 			return id;

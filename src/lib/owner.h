@@ -103,6 +103,7 @@ struct kcm_mux {
 	uint32_t n_conns, conn_hint;
 	struct oconn *run, **run_tail;
 	uint32_t n_starved;
+	bool no_room; /* no chunk was free in this round */
 	uint32_t n_closing;
 	uint64_t least_timeout_ns; /* see owner_note_timeout() */
 	uint32_t n_unadopted;	   /* attached by kcm_sockops, kcm_attach() still to come */
@@ -140,6 +141,7 @@ void drain(struct kcm_mux *m, struct oconn *o);
 void drain_queue(struct kcm_mux *m, struct oconn *o, bool starved);
 void drain_unqueue(struct kcm_mux *m, struct oconn *o);
 void drain_run(struct kcm_mux *m);
+int drain_chunk(struct kcm_mux *m, uint32_t bytes);
 int drain_keep(struct kcm_mux *m, struct oconn *o, const void *p, size_t n);
 void drain_forget(struct kcm_mux *m, struct oconn *o);
 void drain_take_asm(struct kcm_mux *m, struct oconn *o);
