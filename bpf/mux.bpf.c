@@ -405,6 +405,8 @@ int kcm_verdict(struct __sk_buff *skb)
 		return SK_PASS;
 	r.conn = c;
 	if (c->state != KCM_CONN_ACTIVE) {
+		if (c->state == KCM_CONN_PROBE)
+			return SK_DROP;
 		/*
 		 * The owner stays subscribed to EPOLLIN until it hears KCM_BELL_RESUMED, so an skb
 		 * that slips in between its last recv() and resume_seq wakes it.
@@ -425,7 +427,7 @@ int kcm_verdict(struct __sk_buff *skb)
 	c->w.published = 0;
 	bpf_loop(KCM_STEPS_MAX, walk_step, &r, 0);
 	if (c->w.published && kcm_cfg.policy == KCM_POLICY_LEAST)
-		wake_shared();
+		wake_shared(r.slot, c->gen);
 	if (c->w.used >= c->w.skb_bytes)
 		return SK_DROP; /* all settled; shows as a drop in `ss`, nothing is lost */
 	if (c->hold == KCM_HOLD_NONE)

@@ -54,6 +54,7 @@ enum kcm_conn_state {
 	KCM_CONN_HELD,	  /* the stream waits in the TCP socket; the owner drains it */
 	KCM_CONN_RESUME,  /* owner is done; the program goes on at resume_seq */
 	KCM_CONN_CLOSING, /* end seen; open messages are still out */
+	KCM_CONN_PROBE,	  /* not a connection: the owner's self-check */
 	KCM_CONN_RESET,	  /* strparser mode: overload, the owner must reset it */
 };
 
@@ -168,7 +169,8 @@ struct kcm_mux_conf {
 	__u32 n_workers;    /* worker slots */
 	__u8 at_least_once; /* redeliver what a dead worker had been given */
 	__u8 keep_on_error; /* after a framing error the connection stays open, unread */
-	__u8 pad[2];
+	__u8 home_ok;	    /* self-check: bytes that a program drops still wake epoll */
+	__u8 pad;
 	__u32 pad1;
 	struct kcm_frame frame;
 	/* Totals, written by the owner. Those of live connections are in kcm_conn. */
@@ -252,6 +254,8 @@ struct kcm_ctl {
 	__u64 pad0[7];
 	__u64 active; /* bit a worker slot: enabled */
 	__u64 pad1[7];
+	__u64 slow; /* bit a worker slot: its messages take long, don't wait for it */
+	__u64 pad3[7];
 	__u32 want_space; /* owner waits for a free chunk */
 	__u32 pad2[15];
 	/*

@@ -127,6 +127,19 @@ struct {
 } kcm_ctl SEC(".maps");
 
 /*
+ * kcm_home - the worker that a connection's arriving bytes wake for nothing: it has the socket in
+ * its epoll set. Key: connection slot. Value: gen << 8 | worker slot + 1, or 0. Written by workers,
+ * reset by the owner, read by the verdict program. Lifetime: the mux.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* set at create */
+	__type(key, __u32);
+	__type(value, __u64); /* array elements are rounded up to 8 bytes anyway */
+} kcm_home SEC(".maps");
+
+/*
  * kcm_bells - doorbells: the only thing that a BPF program can wake an unprivileged process with.
  * Key: worker slot, or KCM_OWNER_BELL. Value: ring buffer of struct kcm_bell_rec, written by BPF,
  * read by that worker. Lifetime: put in at create.

@@ -217,7 +217,7 @@ static int timer_tick(void *map, int *key, struct kcm_timer *t)
 	sl = *(volatile __u64 *)&c->sleepers;
 	if (head == tail || !sl)
 		return 0;
-	if (head == p->timer_head || tail - head > 4) {
+	if (head == p->timer_head || tail - head > 16) {
 		if (wake_one(c, sl))
 			__sync_fetch_and_add(&p->timer_wakes, 1);
 		if (!(sl & (sl - 1)))
@@ -230,10 +230,11 @@ static int timer_tick(void *map, int *key, struct kcm_timer *t)
 }
 
 /* Work was put into the shared lane: see that somebody looks at it. */
-static __always_inline void wake_shared(void)
+static __always_inline void wake_shared(__u32 slot, __u32 conn_gen)
 {
 	struct kcm_ctl *c = ctl_get();
 	struct kcm_prod *p = prod_get();
+	__u64 *home = bpf_map_lookup_elem(&kcm_home, &slot);
 	__u64 sl;
 
 	if (!c || !p)
@@ -241,13 +242,25 @@ static __always_inline void wake_shared(void)
 	sl = *(volatile __u64 *)&c->sleepers;
 	if (!sl)
 		return;
-	if (!(c->active & ~sl)) {
+	/*
+	 * The connection's home sleeps in an epoll set that has this socket as EPOLLIN | EPOLLOUT |
+	 * EPOLLET: sk_psock_verdict_data_ready() calls the socket's sk_data_ready() when we are
+	 * done, and the socket is writable, so that is an event. No bell needed.
+	 */
+	if (home && *home && *home >> 8 == (conn_gen & 0xffffff)) {
+		__u64 bit = 1ULL << ((*home - 1) & 63);
+
+		if ((sl & bit) && (__sync_fetch_and_and(&c->sleepers, ~bit) & bit))
+			return;
+	}
+	if (!(c->active & ~sl & ~c->slow)) {
 		wake_one(c, sl);
 		return;
 	}
 	/*
-	 * Somebody is awake and will look when its message is done. A bell costs microseconds
-	 * (irq_work), so give it a moment; the timer wakes a sleeper if the lane did not move.
+	 * Somebody quick is awake and will look when its message is done. A bell costs tens of
+	 * microseconds on a virtual machine (irq_work), so give it a moment; the timer wakes a
+	 * sleeper if the lane did not move.
 	 */
 	if (!*(volatile __u32 *)&p->timer_armed && !__sync_lock_test_and_set(&p->timer_armed, 1)) {
 		__u32 zero = 0;

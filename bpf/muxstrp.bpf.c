@@ -147,7 +147,7 @@ int kcm_strp_verd(struct __sk_buff *skb)
 		goto reset;
 	c->resume_seq += len;
 	if (kcm_cfg.policy == KCM_POLICY_LEAST)
-		wake_shared();
+		wake_shared(slot, c->gen);
 	return SK_DROP;
 reset:
 	if (__sync_val_compare_and_swap(&c->state, KCM_CONN_ACTIVE, KCM_CONN_RESET) ==

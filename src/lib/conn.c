@@ -34,7 +34,7 @@ int conn_watch(struct kcm_mux *m, struct oconn *o, uint32_t want)
 	return 0;
 }
 
-static int conn_take(struct kcm_mux *m)
+int conn_take(struct kcm_mux *m)
 {
 	uint32_t n = m->v.cfg.n_conns;
 
@@ -467,6 +467,7 @@ void conn_free(struct kcm_mux *m, struct oconn *o)
 	bpf_map_delete_elem(m->slots, &o->cookie);
 	if (o->inserted)
 		bpf_map_delete_elem(m->socks, &o->cookie);
+	STORE(&m->v.home[o->slot], 0);
 	/* Nobody has a message of it any more, so nobody else counts in here. */
 	t->pending = t->seq = 0;
 	t->released = t->msgs = t->bytes = t->written = t->sending = t->queued_bytes = 0;

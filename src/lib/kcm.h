@@ -51,7 +51,7 @@ enum kcm_dispatch {
  * @tx_limit_bytes: replies that may wait for one connection, default 4 MiB
  * @asm_timeout_ms: longest time from a message's first byte to its last, 0 = for ever;
  *	SO_RCVTIMEO of an attached socket counts too
- * @grace_us: a busy worker is given so long before a sleeping one is woken, default 50
+ * @grace_us: a busy worker is given so long before a sleeping one is woken, default 200
  * @key_off, @key_bytes: the key of KCM_DISPATCH_KEY, 1 to 8 bytes of the message
  * @at_least_once: messages of a worker that died go to another one, flagged KCM_REDELIVERED
  * @keep_on_error: leave a connection open after a framing error, its bytes unread

@@ -287,6 +287,7 @@ void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
 	m->n_members--;
 	__atomic_fetch_and(&m->v.ctl->active, ~bit, __ATOMIC_SEQ_CST);
 	__atomic_fetch_and(&m->v.ctl->sleepers, ~bit, __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(&m->v.ctl->slow, ~bit, __ATOMIC_SEQ_CST);
 	m->v.wstats[slot].state = KCM_WORKER_DEAD;
 	if (died && m->v.wstats[slot].out)
 		m->v.conf->worker_deaths++;
@@ -306,6 +307,9 @@ void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
 			m->conns[i]->holders &= ~bit;
 			/* It may have released a message and died before it counted that. */
 			m->conns[i]->recount |= died;
+			/* The next worker in this slot has not that socket in its epoll set. */
+			if ((LOAD(&m->v.home[i]) & 0xff) == slot + 1)
+				STORE(&m->v.home[i], 0);
 		}
 	lanes_plan(m);
 	drain_wake(m, ~0ULL);

@@ -116,7 +116,7 @@ static int fill_conf(struct kcm_mux_conf *conf, const struct kcm_mux_opts *in,
 	cfg->key_off = o.key_off;
 	cfg->key_bytes = o.key_bytes;
 	cfg->asm_notify = 1;
-	cfg->grace_ns = (o.grace_us ? o.grace_us : 50) * 1000;
+	cfg->grace_ns = (o.grace_us ? o.grace_us : 200) * 1000;
 	cfg->max_bytes = o.frame.max_bytes;
 	conf->layout = KCM_MUX_LAYOUT;
 	conf->big_bytes = o.big_bytes;
@@ -201,6 +201,7 @@ static int set_sizes(const struct mux_obj *o, const struct kcm_mux_conf *conf)
 	err = set_size(o, "kcm_socks", conf->cfg.n_conns);
 	err = err ?: set_size(o, "kcm_slots", conf->cfg.n_conns);
 	err = err ?: set_size(o, "kcm_conn", conf->cfg.n_conns);
+	err = err ?: set_size(o, "kcm_home", conf->cfg.n_conns);
 	err = err ?: set_size(o, "kcm_arena", conf->n_regions);
 	err = err ?: set_size(o, "kcm_chunk", n);
 	err = err ?: set_size(o, "kcm_claim", n);

@@ -437,6 +437,7 @@ int kcm_mux_open(const char *name, struct kcm_mux **out)
 	err = err ?: watch(m, m->timer, POLL_TIMER);
 	if (err)
 		goto fail;
+	m->v.conf->home_ok = selfcheck_home(m);
 	make_listener(m);
 	err = -pthread_create(&m->thread, NULL, service, m);
 	if (err)

@@ -125,7 +125,11 @@ enum poll_kind { POLL_CONN, POLL_MEMBER, POLL_BELL, POLL_EV, POLL_TIMER, POLL_LI
 /* owner.c */
 void owner_note_timeout(struct kcm_mux *m, const struct oconn *o);
 
+/* selfcheck.c */
+bool selfcheck_home(struct kcm_mux *m);
+
 /* conn.c */
+int conn_take(struct kcm_mux *m);
 int conn_watch(struct kcm_mux *m, struct oconn *o, uint32_t want);
 void conn_end(struct kcm_mux *m, struct oconn *o, uint32_t event, int error);
 void conn_try_free(struct kcm_mux *m, struct oconn *o);

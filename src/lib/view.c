@@ -12,7 +12,7 @@ const char *const view_map_names[VIEW_MAPS] = {
 	[VIEW_CONF] = "kcm_conf",   [VIEW_CONN] = "kcm_conn", [VIEW_ARENA] = "kcm_arena",
 	[VIEW_CHUNK] = "kcm_chunk", [VIEW_CELL] = "kcm_cell", [VIEW_PROD] = "kcm_prod",
 	[VIEW_CLAIM] = "kcm_claim", [VIEW_LANE] = "kcm_lane", [VIEW_CTL] = "kcm_ctl",
-	[VIEW_WSTAT] = "kcm_wstat",
+	[VIEW_WSTAT] = "kcm_wstat", [VIEW_HOME] = "kcm_home",
 };
 
 static size_t page_up(size_t n)
@@ -45,7 +45,7 @@ int view_map(struct view *v, const int *fds, enum view_map shared_rw)
 		[VIEW_CHUNK] = sizeof(struct kcm_chunk), [VIEW_CELL] = sizeof(__u64),
 		[VIEW_PROD] = sizeof(struct kcm_prod),	 [VIEW_CLAIM] = sizeof(struct kcm_claim),
 		[VIEW_LANE] = sizeof(struct kcm_lane),	 [VIEW_CTL] = sizeof(struct kcm_ctl),
-		[VIEW_WSTAT] = sizeof(struct kcm_wstat),
+		[VIEW_WSTAT] = sizeof(struct kcm_wstat), [VIEW_HOME] = sizeof(__u64),
 	};
 	int err;
 
@@ -62,7 +62,7 @@ int view_map(struct view *v, const int *fds, enum view_map shared_rw)
 	v->cfg = v->conf->cfg;
 	for (int c = 0; c < KCM_CLASSES; c++)
 		v->n_chunks += v->cfg.n_chunks[c];
-	n[VIEW_CONN] = v->cfg.n_conns;
+	n[VIEW_CONN] = n[VIEW_HOME] = v->cfg.n_conns;
 	n[VIEW_ARENA] = v->conf->n_regions;
 	n[VIEW_CHUNK] = n[VIEW_CLAIM] = v->n_chunks;
 	n[VIEW_CELL] = (size_t)(v->cfg.cell_mask + 1) * KCM_LANES;
@@ -86,6 +86,7 @@ int view_map(struct view *v, const int *fds, enum view_map shared_rw)
 	v->lanes = v->base[VIEW_LANE];
 	v->ctl = v->base[VIEW_CTL];
 	v->wstats = v->base[VIEW_WSTAT];
+	v->home = v->base[VIEW_HOME];
 	return 0;
 }
 

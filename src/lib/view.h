@@ -22,6 +22,7 @@ enum view_map {
 	VIEW_LANE,
 	VIEW_CTL,
 	VIEW_WSTAT,
+	VIEW_HOME,
 	VIEW_MAPS,
 };
 #define VIEW_FIRST_SHARED VIEW_CLAIM
@@ -56,6 +57,7 @@ struct view {
 	struct kcm_lane *lanes;
 	struct kcm_ctl *ctl;
 	struct kcm_wstat *wstats;
+	__u64 *home;
 	struct kcm_txc *tx;
 	uint8_t *big;
 	void *base[VIEW_MAPS];

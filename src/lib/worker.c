@@ -10,8 +10,9 @@
 
 #include "worker.h"
 
-#define LOOKS		20   /* about a microsecond */
-#define SERVICE_FAST_NS 3000 /* below it a batch costs nobody anything */
+#define LOOKS		20    /* about a microsecond */
+#define SERVICE_SLOW_NS 20000 /* above it nobody may wait for us while others sleep */
+#define SERVICE_FAST_NS 3000  /* below it a batch costs nobody anything */
 
 static inline void cpu_relax(void)
 {
@@ -138,6 +139,15 @@ static void learn(struct kcm_worker *w)
 	per = (now_ns() - w->given_ns) / w->given_n;
 	w->service_ns = w->service_ns ? (w->service_ns * 7 + per) / 8 : per;
 	w->given_n = 0;
+	if ((w->service_ns > SERVICE_SLOW_NS) != w->slow) {
+		uint64_t bit = 1ULL << w->slot;
+
+		w->slow = !w->slow;
+		if (w->slow)
+			__atomic_fetch_or(&w->v.ctl->slow, bit, __ATOMIC_SEQ_CST);
+		else
+			__atomic_fetch_and(&w->v.ctl->slow, ~bit, __ATOMIC_SEQ_CST);
+	}
 }
 
 static unsigned int take(struct kcm_worker *w, struct kcm_msg *msgs, unsigned int n)
@@ -155,8 +165,7 @@ static unsigned int take(struct kcm_worker *w, struct kcm_msg *msgs, unsigned in
 		w->st->claims++;
 		w->st->out += w->n_refs;
 		/* We will be busy: if more waits and the program is slow, hand on the torch. */
-		if (w->service_ns > 4 * SERVICE_FAST_NS && w->v.cfg.policy == KCM_POLICY_LEAST &&
-		    work_waits(w))
+		if (w->slow && w->v.cfg.policy == KCM_POLICY_LEAST && work_waits(w))
 			wake_other(w);
 	}
 	while (w->next_ref < w->n_refs && got < n) {
@@ -212,7 +221,7 @@ int kcm_recv(struct kcm_worker *w, struct kcm_msg *msgs, unsigned int n, int tim
 		return -EINVAL;
 	learn(w);
 	for (;;) {
-		struct epoll_event ev[3];
+		struct epoll_event ev[64];
 		int left = timeout_ms, r;
 
 		if (w->asleep && __builtin_expect(looked || timeout_ms == 0, 0))
@@ -252,7 +261,7 @@ int kcm_recv(struct kcm_worker *w, struct kcm_msg *msgs, unsigned int n, int tim
 			left = now >= end ? 0 : (int)((end - now + 999999) / 1000000);
 		}
 		w->st->sleeps += timeout_ms != 0;
-		r = epoll_wait(w->ep, ev, 3, left);
+		r = epoll_wait(w->ep, ev, 64, left);
 		if (r < 0 && errno != EINTR)
 			return -errno;
 		if (r <= 0) {
@@ -311,7 +320,7 @@ void kcm_release(struct kcm_worker *w, const struct kcm_msg *msgs, unsigned int 
 	bool ring = false;
 
 	/* A reply that is still here when we die must find its message unreleased. */
-	if (w->stage_bytes && w->v.conf->at_least_once)
+	if (w->stage_bytes && (w->v.conf->at_least_once || w->v.cfg.policy >= KCM_POLICY_CONN))
 		w->stage_err = kcm_flush(w);
 	for (unsigned int i = 0; i < n;) {
 		uint64_t p = msgs[i].priv, mask = 0;

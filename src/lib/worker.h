@@ -13,6 +13,7 @@
 struct wconn {
 	int fd; /* -1: not asked for yet */
 	uint32_t gen;
+	bool home; /* in our epoll set */
 };
 
 struct kcm_worker {
@@ -27,6 +28,8 @@ struct kcm_worker {
 	uint8_t own; /* slot + 1 */
 	bool asleep; /* our bit may be set in ctl->sleepers */
 	bool off;
+	bool may_home;
+	bool slow; /* our bit in ctl->slow is set */
 	bool gone; /* owner is gone */
 	struct bell bell;
 	struct wconn *conns;
@@ -35,7 +38,7 @@ struct kcm_worker {
 	/* claimed and not given out yet */
 	struct claim_ref refs[WORKER_BATCH];
 	unsigned int n_refs, next_ref;
-	unsigned int out; /* given out and not released */
+	unsigned int out;	/* given out and not released */
 	unsigned int next_lane; /* has the next turn */
 
 	/* how long the program takes for a message, to choose how many to claim at once */

@@ -89,6 +89,8 @@ int kcm_worker_open_fd(int fd, struct kcm_worker **out)
 	for (uint32_t i = 0; i < w->v.cfg.n_conns; i++)
 		w->conns[i].fd = -1;
 	w->st = &w->v.wstats[w->slot];
+	w->may_home = w->v.conf->home_ok && w->v.cfg.policy == KCM_POLICY_LEAST &&
+		      w->slot < sysconf(_SC_NPROCESSORS_ONLN);
 	/* The owner took it from the socket: of an inherited pair that is its own. */
 	w->st->pid = (uint32_t)getpid();
 	w->ep = epoll_create1(EPOLL_CLOEXEC);
@@ -174,6 +176,10 @@ void kcm_worker_close(struct kcm_worker *w)
 void worker_drop_conn(struct kcm_worker *w, uint32_t slot)
 {
 	if (slot < w->v.cfg.n_conns && w->conns[slot].fd >= 0) {
+		/* close() alone would not: others have the same open file. */
+		if (w->conns[slot].home)
+			epoll_ctl(w->ep, EPOLL_CTL_DEL, w->conns[slot].fd, NULL);
+		w->conns[slot].home = false;
 		close(w->conns[slot].fd);
 		w->conns[slot].fd = -1;
 	}
@@ -231,6 +237,23 @@ int worker_ask(struct kcm_worker *w, const struct wire_rec *ask, enum wire_type 
 	}
 }
 
+/*
+ * Be woken by a connection's bytes themselves, see wake_shared() of the BPF side: a bell costs a
+ * self-interrupt, which is dear on virtual machines. One home a connection, and no more homes than
+ * CPUs, so that a busy mux does not wake everybody.
+ */
+static void make_home(struct kcm_worker *w, uint32_t slot, uint32_t gen)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.fd = -1 };
+
+	if (!w->may_home || LOAD(&w->v.home[slot]))
+		return;
+	if (epoll_ctl(w->ep, EPOLL_CTL_ADD, w->conns[slot].fd, &ev))
+		return;
+	w->conns[slot].home = true;
+	CAS(&w->v.home[slot], 0, (uint64_t)(gen & 0xffffff) << 8 | w->own);
+}
+
 int worker_conn_fd(struct kcm_worker *w, kcm_conn_id id)
 {
 	struct wire_rec ask = { .type = WIRE_GETFD, .conn = id }, rec;
@@ -254,6 +277,7 @@ int worker_conn_fd(struct kcm_worker *w, kcm_conn_id id)
 	}
 	w->conns[slot].fd = fd;
 	w->conns[slot].gen = gen;
+	make_home(w, slot, gen);
 	return fd;
 }
 
