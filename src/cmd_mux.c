@@ -58,6 +58,18 @@ static const struct cmd_opt run_opts[] = {
 	{ 0 }
 };
 
+static const struct cmd_opt bridge_opts[] = {
+	{ .name = "listen",
+	  .value = "PATH",
+	  .help = "socket for clients, /run/kcm/mux/NAME.bridge",
+	  .dashed = true },
+	{ .name = "window",
+	  .value = "N",
+	  .help = "most messages a client has at a time, 16",
+	  .dashed = true },
+	{ 0 }
+};
+
 const struct cmd mux_cmds[] = {
 	{ "mux", "create", "NAME", "Make a multiplexor", MUX_NEEDS_CREATE, mux_create, create_opts,
 	  NULL },
@@ -73,6 +85,8 @@ const struct cmd mux_cmds[] = {
 	{ "mux", "run", "NAME -- PROGRAM [ARG]...",
 	  "Accept connections and have their messages handled by copies of a program",
 	  MUX_NEEDS_OWNER, mux_run, run_opts, "@mux" },
+	{ "mux", "bridge", "NAME", "Hand messages to any program over a UNIX socket", 0, mux_bridge,
+	  bridge_opts, "@mux" },
 	{ "mux", "attach", "NAME", "Take connections to a port in when they are established",
 	  MUX_NEEDS_OWNER | FEAT(SOCKOPS), mux_attach, attach_opts, "@mux" },
 	{ "mux", "detach", "NAME", "Undo attach", MUX_NEEDS_OWNER, mux_detach, detach_opts,

@@ -9,7 +9,7 @@
  *   cmd_mux_attach.c  attach, detach           cmd_mux_bench.c  bench
  *   cmd_mux_run.c     run: owner and its loop  cmd_mux_proc.c   run: worker processes
  *   cmd_mux_listen.c  run: sockets             cmd_mux_spawn.c  run: fork, confine, exec
- *   cmd_mux_bridge.c  bridge
+ *   cmd_mux_bridge.c  bridge                   cmd_mux_client.c bridge: one client
  */
 #ifndef KCM_CMD_MUX_H
 #define KCM_CMD_MUX_H
