@@ -70,6 +70,12 @@ static const struct cmd_opt bridge_opts[] = {
 	{ 0 }
 };
 
+static const struct cmd_opt watch_opts[] = {
+	{ .name = "interval", .value = "TIME", .help = "between two looks, 1s", .dashed = true },
+	{ .name = "count", .value = "N", .help = "end after so many", .dashed = true },
+	{ 0 }
+};
+
 const struct cmd mux_cmds[] = {
 	{ "mux", "create", "NAME", "Make a multiplexor", MUX_NEEDS_CREATE, mux_create, create_opts,
 	  NULL },
@@ -82,6 +88,8 @@ const struct cmd mux_cmds[] = {
 	{ "mux", "workers", "NAME", "List the workers with their latencies", MUX_NEEDS_READ,
 	  mux_workers, NULL, "@mux" },
 	{ "mux", "stats", "NAME", "Show every counter", MUX_NEEDS_READ, mux_stats, NULL, "@mux" },
+	{ "mux", "watch", "NAME", "Show rates of workers and connections, again and again",
+	  MUX_NEEDS_READ, mux_watch, watch_opts, "@mux" },
 	{ "mux", "run", "NAME -- PROGRAM [ARG]...",
 	  "Accept connections and have their messages handled by copies of a program",
 	  MUX_NEEDS_OWNER, mux_run, run_opts, "@mux" },
