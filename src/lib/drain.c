@@ -350,10 +350,12 @@ static ssize_t big_read(struct kcm_mux *m, struct oconn *o)
 	return r;
 }
 
-/* The message at left is longer than a chunk: go on in big memory. */
+/* The message at left is longer than a window: go on in big memory. */
 static int big_start(struct kcm_mux *m, struct oconn *o)
 {
+	struct kcm_conn *c = &m->v.conns[o->slot];
 	uint64_t cap = o->need ? o->need : 4ULL * KCM_CHUNK2_BYTES;
+	uint32_t take = o->left_n;
 	int64_t off;
 
 	if (cap > m->v.cfg.max_bytes)
@@ -363,14 +365,29 @@ static int big_start(struct kcm_mux *m, struct oconn *o)
 	off = big_alloc(m, cap);
 	if (off < 0)
 		return -ENOSPC;
-	memcpy(m->v.big + off, o->left, o->left_n);
+	memcpy(m->v.big + off, o->left, take);
+	memset(c->fs.w, 0, sizeof(c->fs.w));
+	if (!o->need) {
+		/* More was left than the window showed: its end may be among that. */
+		int len = frame_at(m, c, m->v.big + off, take);
+
+		memset(c->fs.w, 0, sizeof(c->fs.w));
+		if (len < 0 || (uint64_t)len > cap) {
+			big_free(m, (uint64_t)off);
+			o->need = len < 0 ? 0 : (uint32_t)len;
+			return len < 0 ? len : big_start(m, o);
+		}
+		o->need = (uint32_t)len;
+	}
+	/* What follows the message stays. */
+	if (o->need && o->need < take)
+		take = o->need;
 	o->big_on = true;
 	o->big_off = (uint64_t)off;
-	o->big_have = o->left_n;
+	o->big_have = take;
 	o->big_need = o->need;
 	o->big_cap = cap;
-	left_cut(m, o, o->left_n);
-	memset(m->v.conns[o->slot].fs.w, 0, sizeof(m->v.conns[o->slot].fs.w));
+	left_cut(m, o, take);
 	return 0;
 }
 
@@ -462,7 +479,7 @@ static ssize_t window(struct kcm_mux *m, struct oconn *o)
 	if (o->left_n && !o->partial_ns)
 		o->partial_ns = now_ns();
 	if (o->need > KCM_CHUNK2_BYTES ||
-	    (!o->need && o->left_n >= size && o->left_n >= KCM_CHUNK1_BYTES)) {
+	    (!o->need && !n && have == size && size >= KCM_CHUNK1_BYTES)) {
 		ret = big_start(m, o);
 		return ret ? ret : 1;
 	}

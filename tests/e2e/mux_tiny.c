@@ -60,8 +60,9 @@ static void judge(const struct kcm_msg *msg)
 		c++;
 	CHECK(c < t.conns);
 	if (msg->event != KCM_MESSAGE) {
-		CHECK_EQ(msg->event, KCM_CLOSED);
-		CHECK_EQ(t.next[c], t.msgs);
+		if (msg->event != KCM_CLOSED || t.next[c] != t.msgs)
+			die("connection %u: event %d, error %d after message %u of %u", c,
+			    (int)msg->event, msg->error, t.next[c], t.msgs);
 		CHECK_EQ(++t.events[c], 1);
 		return;
 	}
