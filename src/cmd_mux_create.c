@@ -2,6 +2,7 @@
 /* mux create, delete, frames. */
 #include <errno.h>
 #include "cmd_mux.h"
+#include "lib/kernel.h"
 #include "lib/mux_file.h"
 #include "system.h"
 #include "users.h"
@@ -103,9 +104,12 @@ int mux_opts_take(const struct cmd_args *args, struct kcm_mux_opts *o)
 
 static int check_kernel(const char *name, bool force)
 {
-	const struct feature_result *r = feature_probe(FEAT_KERNEL_SAFE);
+	const struct feature_result *r;
 
-	if (r->state == FEATURE_MISSING && !force)
+	if (force)
+		kcm_kernel_accept();
+	r = feature_probe(FEAT_KERNEL_SAFE);
+	if (r->state == FEATURE_MISSING)
 		return report(PROBLEM(.code = KCM_EXIT_KERNEL, .where = "kernel_safe",
 				      .why = r->why, .next = r->remedy),
 			      "refusing to create mux '%s'", name);

@@ -106,8 +106,4 @@ int feature_set(struct feature_result *r, enum feature_state state, const char *
 /* Mount point of cgroup2; "" if there is none. */
 const char *probe_cgroup2_path(void);
 
-/* Verdict on a kernel release such as "6.1.0-56-amd64" with uname's version text. */
-enum feature_state kernel_sockmap_state(const char *release, const char *version, char *why,
-					size_t size);
-
 #endif

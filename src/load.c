@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <time.h>
 #include "feature.h"
+#include "lib/kernel.h"
 #include "lib/pin.h"
 #include "load.h"
 #include "system.h"
@@ -41,8 +42,10 @@ static int check_kernel(const struct kcm_system *s, bool force)
 
 	if (!(s->needs & FEAT(KERNEL_SAFE)))
 		return 0;
+	if (force)
+		kcm_kernel_accept();
 	r = feature_probe(FEAT_KERNEL_SAFE);
-	if (r->state == FEATURE_MISSING && !force)
+	if (r->state == FEATURE_MISSING)
 		return report(PROBLEM(.code = KCM_EXIT_KERNEL, .where = "kernel_safe",
 				      .why = r->why, .next = r->remedy),
 			      "refusing to load %s", s->name);

@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include "feature.h"
+#include "lib/kernel.h"
 #include "lib/pin.h"
 #include "log.h"
 #include "util.h"
@@ -43,71 +44,19 @@ int probe_host_cap(const struct feature *f, struct feature_result *r)
 			   optional ? ", needed only to " : "", optional ? f->what : "");
 }
 
-/* Debian and some others hide the real version behind an ABI number: 6.1.0-40 is 6.1.153. */
-static void real_version(const char *release, const char *version, unsigned int v[3])
-{
-	const char *debian = strstr(version, "Debian ");
-
-	v[0] = v[1] = v[2] = 0;
-	if (!debian || sscanf(debian, "Debian %u.%u.%u", &v[0], &v[1], &v[2]) < 2)
-		sscanf(release, "%u.%u.%u", &v[0], &v[1], &v[2]);
-}
-
-enum feature_state kernel_sockmap_state(const char *release, const char *version, char *why,
-					size_t size)
-{
-	/* Stable series in which the fixes for data loss and for memory safety arrived. */
-	static const struct {
-		unsigned int minor, lossless, safe;
-	} series[] = { { 1, 147, 192 }, { 12, 35, 105 } };
-	unsigned int v[3];
-
-	real_version(release, version, v);
-	if (v[0] < 6 || (v[0] == 6 && v[1] < 1)) {
-		snprintf(why, size, "Linux %u.%u is older than 6.1", v[0], v[1]);
-		return FEATURE_MISSING;
-	}
-	for (size_t i = 0; v[0] == 6 && i < ARRAY_LEN(series); i++) {
-		if (v[1] != series[i].minor)
-			continue;
-		if (v[2] < series[i].lossless) {
-			snprintf(why, size,
-				 "sockmap of 6.%u.%u can lose or repeat data, fixed in 6.%u.%u",
-				 v[1], v[2], v[1], series[i].lossless);
-			return FEATURE_MISSING;
-		}
-		if (v[2] < series[i].safe) {
-			snprintf(why, size,
-				 "sockmap of 6.%u.%u can use freed memory, fixed in 6.%u.%u", v[1],
-				 v[2], v[1], series[i].safe);
-			return FEATURE_WARN;
-		}
-	}
-	if (v[0] == 6 && v[1] < 16 && v[1] != 1 && v[1] != 12) {
-		snprintf(why, size,
-			 "whether this 6.%u kernel has the sockmap fixes of 2025 is not known",
-			 v[1]);
-		return FEATURE_WARN;
-	}
-	snprintf(why, size, "Linux %u.%u.%u", v[0], v[1], v[2]);
-	return FEATURE_WORKS;
-}
-
 int probe_host_kernel(const struct feature *f, struct feature_result *r)
 {
-	struct utsname u;
 	char why[160];
-	enum feature_state state;
+	enum kcm_kernel_state state = kcm_kernel_here(why, sizeof(why));
 
 	(void)f;
-	if (uname(&u))
-		return feature_set(r, FEATURE_UNKNOWN, NULL, "uname: %s", strerror(errno));
-	state = kernel_sockmap_state(u.release, u.version, why, sizeof(why));
-	return feature_set(r, state,
-			   state == FEATURE_WORKS ? NULL
-			   : state == FEATURE_WARN
-				   ? "ask the vendor, or use 6.1.192+, 6.12.105+ or 6.16+"
-				   : "update the kernel; load --force overrides",
+	if (state == KCM_KERNEL_GOOD)
+		return feature_set(r, FEATURE_WORKS, NULL, "%s", why);
+	if (state == KCM_KERNEL_BAD && !kcm_kernel_accepted())
+		return feature_set(r, FEATURE_MISSING,
+				   "update the kernel; --force or " KCM_UNSAFE_ENV "=1 overrides",
+				   "%s", why);
+	return feature_set(r, FEATURE_WARN, "ask the vendor, or use 6.1.192+, 6.12.105+ or 6.16+",
 			   "%s", why);
 }
 

@@ -77,7 +77,9 @@ struct kcm_mux_opts {
 /**
  * kcm_mux_create() - load the programs of a mux and pin it under /sys/fs/bpf/kcm/mux/NAME
  * @err: one line that says what failed, may be NULL
- * Return: 0; -EEXIST; -EINVAL bad name or option; -EPERM; -EOPNOTSUPP kernel lacks something.
+ * Return: 0; -EEXIST; -EINVAL bad name or option; -EPERM; -EOPNOTSUPP kernel lacks something, or
+ *	is known to lose data (before 6.1.147, 6.12.35): KCM_UNSAFE_KERNEL=1 in the environment
+ *	overrides.
  */
 int kcm_mux_create(const char *name, const struct kcm_mux_opts *opts, char *err, size_t err_len);
 

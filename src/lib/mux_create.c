@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "kernel.h"
 #include "mux_file.h"
 #include "pin.h"
 #include "queue.h"
@@ -280,6 +281,7 @@ int kcm_mux_create(const char *name, const struct kcm_mux_opts *opts, char *err,
 	uint32_t regions[KCM_CLASSES];
 	struct kcm_pin_txn txn;
 	struct mux_obj o = { 0 };
+	char why[160];
 	int ret;
 
 	if (!kcm_pin_name_ok(name))
@@ -288,6 +290,8 @@ int kcm_mux_create(const char *name, const struct kcm_mux_opts *opts, char *err,
 	ret = fill_conf(&conf, opts, regions, err, el);
 	if (ret)
 		return ret;
+	if (kcm_kernel_here(why, sizeof(why)) == KCM_KERNEL_BAD && !kcm_kernel_accepted())
+		return fail(err, el, -EOPNOTSUPP, "%s; " KCM_UNSAFE_ENV "=1 overrides", why);
 	ret = kcm_pin_begin(&txn, "mux", name, KCM_MUX_LAYOUT, false);
 	if (ret)
 		return fail(err, el, ret, "%s: %s", KCM_PIN_ROOT "/mux", strerror(-ret));
