@@ -76,6 +76,14 @@ static const struct cmd_opt watch_opts[] = {
 	{ 0 }
 };
 
+static const struct cmd_opt bench_opts[] = {
+	{ .name = "conns", .value = "N", .help = "connections, 16" },
+	{ .name = "workers", .value = "N", .help = "worker threads, 2" },
+	{ .name = "depth", .value = "N", .help = "messages on their way per connection, 32" },
+	{ .name = "time", .value = "TIME", .help = "for each case, 1s" },
+	{ 0 }
+};
+
 const struct cmd mux_cmds[] = {
 	{ "mux", "create", "NAME", "Make a multiplexor", MUX_NEEDS_CREATE, mux_create, create_opts,
 	  NULL },
@@ -99,6 +107,8 @@ const struct cmd mux_cmds[] = {
 	  MUX_NEEDS_OWNER | FEAT(SOCKOPS), mux_attach, attach_opts, "@mux" },
 	{ "mux", "detach", "NAME", "Undo attach", MUX_NEEDS_OWNER, mux_detach, detach_opts,
 	  "@mux" },
+	{ "mux", "bench", NULL, "Measure the modes ring and strparser side by side",
+	  MUX_NEEDS_CREATE, mux_bench, bench_opts, NULL },
 	{ "mux", "frames", NULL, "List the frame presets", 0, mux_frames, NULL, NULL },
 	{ 0 }
 };

@@ -10,6 +10,7 @@
  *   cmd_mux_run.c     run: owner and its loop  cmd_mux_proc.c   run: worker processes
  *   cmd_mux_listen.c  run: sockets             cmd_mux_spawn.c  run: fork, confine, exec
  *   cmd_mux_bridge.c  bridge                   cmd_mux_client.c bridge: one client
+ *   cmd_mux_load.c    bench: clients
  */
 #ifndef KCM_CMD_MUX_H
 #define KCM_CMD_MUX_H
