@@ -41,17 +41,16 @@ struct kcm_run {
 	__u32 slot;
 };
 
+/* Back to the start of the message that is not whole. Those before it stay framed. */
 static __always_inline void fs_restart(struct kcm_conn *c)
 {
-	c->fs.w[0] = 0;
-	c->fs.w[1] = 0;
-	c->fs.w[2] = 0;
-	c->fs.w[3] = 0;
+	kcm_frame_restart(&c->fs, 0);
 }
 
 static long hold(struct kcm_conn *c, enum kcm_hold why)
 {
-	fs_restart(c);
+	/* What was framed and could not be published is framed again, a preface too. */
+	kcm_frame_restart(&c->fs, !c->msgs);
 	c->hold = why;
 	return 1;
 }

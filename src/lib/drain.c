@@ -209,7 +209,7 @@ static bool asm_give(struct kcm_mux *m, struct oconn *o)
 	c->asm_have = o->left_n;
 	c->asm_need = o->need;
 	c->asm_since_ns = o->partial_ns;
-	memset(c->fs.w, 0, sizeof(c->fs.w));
+	kcm_frame_restart(&c->fs, !c->msgs);
 	c->asm_chunk = (uint32_t)id + 1;
 	left_cut(m, o, o->left_n);
 	return true;
@@ -366,12 +366,12 @@ static int big_start(struct kcm_mux *m, struct oconn *o)
 	if (off < 0)
 		return -ENOSPC;
 	memcpy(m->v.big + off, o->left, take);
-	memset(c->fs.w, 0, sizeof(c->fs.w));
+	kcm_frame_restart(&c->fs, !c->msgs);
 	if (!o->need) {
 		/* More was left than the window showed: its end may be among that. */
 		int len = frame_at(m, c, m->v.big + off, take);
 
-		memset(c->fs.w, 0, sizeof(c->fs.w));
+		kcm_frame_restart(&c->fs, !c->msgs);
 		if (len < 0 || (uint64_t)len > cap) {
 			big_free(m, (uint64_t)off);
 			o->need = len < 0 ? 0 : (uint32_t)len;
@@ -435,7 +435,7 @@ static ssize_t window(struct kcm_mux *m, struct oconn *o)
 		if (r > 0)
 			have += (uint32_t)r;
 	}
-	memset(c->fs.w, 0, sizeof(c->fs.w));
+	kcm_frame_restart(&c->fs, !c->msgs);
 	while (n < KCM_CHUNK_MSGS && pos < have) {
 		ret = frame_at(m, c, p + pos, have - pos);
 		if (ret <= 0 || (uint32_t)ret > have - pos)
