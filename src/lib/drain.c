@@ -366,12 +366,12 @@ static int big_start(struct kcm_mux *m, struct oconn *o)
 	if (off < 0)
 		return -ENOSPC;
 	memcpy(m->v.big + off, o->left, take);
-	kcm_frame_restart(&c->fs, !c->msgs);
 	if (!o->need) {
 		/* More was left than the window showed: its end may be among that. */
-		int len = frame_at(m, c, m->v.big + off, take);
+		int len;
 
 		kcm_frame_restart(&c->fs, !c->msgs);
+		len = frame_at(m, c, m->v.big + off, take);
 		if (len < 0 || (uint64_t)len > cap) {
 			big_free(m, (uint64_t)off);
 			o->need = len < 0 ? 0 : (uint32_t)len;
