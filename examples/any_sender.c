@@ -51,7 +51,17 @@ static void check(const struct kcm_msg *msg)
 	answered++;
 }
 
-static void run(struct kcm_mux *mux, unsigned long long requests)
+/* The mux goes however the program ends. */
+static struct kcm_mux *mux;
+static char name[32];
+
+static void cleanup(void)
+{
+	kcm_mux_close(mux);
+	kcm_mux_delete(name, 0);
+}
+
+static void run(unsigned long long requests)
 {
 	struct kcm_worker *worker;
 	struct kcm_msg msgs[32];
@@ -76,19 +86,10 @@ static void run(struct kcm_mux *mux, unsigned long long requests)
 	kcm_worker_close(worker);
 }
 
-/* The mux is deleted however the program ends. */
-static char name[32];
-
-static void cleanup(void)
-{
-	kcm_mux_delete(name, 1);
-}
-
 int main(int argc, char **argv)
 {
 	struct kcm_mux_opts opts = { .sz = sizeof(opts), .workers = 1 };
 	unsigned long long requests = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
-	struct kcm_mux *mux;
 	char why[256];
 	int err;
 
@@ -111,8 +112,7 @@ int main(int argc, char **argv)
 		if (err)
 			die(err, "attach the connection to %s", argv[i]);
 	}
-	run(mux, requests);
+	run(requests);
 	printf("%llu requests to %d connections, all answered\n", requests, argc - 2);
-	kcm_mux_close(mux);
 	return 0;
 }

@@ -30,7 +30,8 @@ erase() {
 }
 step() { # title detail
 	erase
-	printf '%s==>%s %-8s %s\n' "$green" "$plain" "$1" "$(fold -s -w 84 <<<"$2" | sed '2,$s/^/             /')"
+	printf '%s==>%s %-8s %s\n' "$green" "$plain" "$1" \
+		"$(fold -s -w 84 <<<"$2" | sed '2,$s/^/             /')"
 }
 fail() {
 	erase
@@ -41,7 +42,7 @@ grouped() { sed -E ':a; s/([0-9])([0-9]{3})($|,)/\1,\2\3/; ta' <<<"$1"; }
 
 # ---- what is started is ended, whatever happens ----
 status=1 loaded=0 server='' guest='' client=''
-tmp=$(mktemp -d /tmp/kcm-demo.XXXXXX) || exit 1
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/kcm-demo.XXXXXX") || exit 1
 
 end_process() { # pid: ask, then insist
 	[[ -n $1 ]] || return 0
@@ -223,10 +224,14 @@ guest=''
 
 printf '\n%sSummary%s\n' "$bold" "$plain"
 printf '  %-13s %s\n' "client" "$(cat "$tmp/client")"
-jq -r '"framed by BPF	\(.receive.messages - .receive.owner_messages) of \(.receive.messages) messages",
-	"connections	\(.connections.attached) attached, \(.connections.held) held, \(.errors.bad_frames) framing errors",
-	"workers	\(.workers.deaths) killed, \(.workers.redelivered) of its messages given to another, \(.workers.lost) lost"
-	' "$tmp/stats" | while IFS=$'\t' read -r key value; do printf '  %-13s %s\n' "$key" "$value"; done
+jq -r '
+	"framed by BPF	\(.receive.messages - .receive.owner_messages) of \(.receive.messages) messages",
+	"connections	\(.connections.attached) attached, \(.errors.bad_frames) framing errors",
+	"workers	\(.workers.deaths) killed, \(.workers.redelivered) of its messages given to another, \(
+		.workers.lost) lost"' "$tmp/stats" |
+	while IFS=$'\t' read -r key value; do
+		printf '  %-13s %s\n' "$key" "$value"
+	done
 sed -nE 's/^kcmtool: mux [^:]*: (worker .*starting it again.*)/  server        \1/p' "$tmp/server"
 printf '\n'
 status=0
