@@ -201,6 +201,12 @@ static __always_inline int wake_one(struct kcm_ctl *c, __u64 mask)
 	return 0;
 }
 
+/* kcm_prod.timer_armed */
+#define TIMER_LATE  1U
+#define TIMER_GRACE 2U
+
+#define TIMER_LATE_NS 1000000
+
 static int timer_tick(void *map, int *key, struct kcm_timer *t)
 {
 	struct kcm_prod *p = prod_get();
@@ -224,9 +230,28 @@ static int timer_tick(void *map, int *key, struct kcm_timer *t)
 			return 0;
 	}
 	p->timer_head = head;
-	if (!__sync_lock_test_and_set(&p->timer_armed, 1))
+	if (__sync_lock_test_and_set(&p->timer_armed, TIMER_GRACE) != TIMER_GRACE)
 		bpf_timer_start(&t->t, kcm_cfg.grace_ns, 0);
 	return 0;
+}
+
+/*
+ * See to it that somebody looks at the shared lane if it does not move: after the grace of busy
+ * workers, or much later as a safeguard.
+ */
+static __always_inline void timer_arm(struct kcm_prod *p, __u32 how)
+{
+	__u32 zero = 0;
+	struct kcm_timer *t = bpf_map_lookup_elem(&kcm_timer, &zero);
+	struct kcm_lane *l = bpf_map_lookup_elem(&kcm_lane, &zero);
+
+	if (!t || !l || *(volatile __u32 *)&p->timer_armed >= how ||
+	    __sync_lock_test_and_set(&p->timer_armed, how) >= how)
+		return;
+	p->timer_head = *(volatile __u64 *)&l->head;
+	bpf_timer_init(&t->t, &kcm_timer, 1 /* CLOCK_MONOTONIC */);
+	bpf_timer_set_callback(&t->t, timer_tick);
+	bpf_timer_start(&t->t, how == TIMER_GRACE ? kcm_cfg.grace_ns : TIMER_LATE_NS, 0);
 }
 
 /* Work was put into the shared lane: see that somebody looks at it. */
@@ -250,11 +275,23 @@ static __always_inline void wake_shared(__u32 slot, __u32 conn_gen)
 	if (home && *home && *home >> 8 == (conn_gen & 0xffffff)) {
 		__u64 bit = 1ULL << ((*home - 1) & 63);
 
-		if ((sl & bit) && (__sync_fetch_and_and(&c->sleepers, ~bit) & bit))
+		/*
+		 * Its bit stays: a full send buffer makes the socket not writable, then nobody
+		 * wakes and the timer must find it.
+		 */
+		if (sl & bit) {
+			timer_arm(p, TIMER_LATE);
 			return;
+		}
 	}
 	if (!(c->active & ~sl & ~c->slow)) {
 		wake_one(c, sl);
+		/*
+		 * It may not come: stopped, dying, or busy with the first of several messages for
+		 * longer than it expects.
+		 */
+		if (sl & (sl - 1))
+			timer_arm(p, TIMER_LATE);
 		return;
 	}
 	/*
@@ -262,18 +299,7 @@ static __always_inline void wake_shared(__u32 slot, __u32 conn_gen)
 	 * microseconds on a virtual machine (irq_work), so give it a moment; the timer wakes a
 	 * sleeper if the lane did not move.
 	 */
-	if (!*(volatile __u32 *)&p->timer_armed && !__sync_lock_test_and_set(&p->timer_armed, 1)) {
-		__u32 zero = 0;
-		struct kcm_timer *t = bpf_map_lookup_elem(&kcm_timer, &zero);
-		struct kcm_lane *l = bpf_map_lookup_elem(&kcm_lane, &zero);
-
-		if (!t || !l)
-			return;
-		p->timer_head = l->head;
-		bpf_timer_init(&t->t, &kcm_timer, 1 /* CLOCK_MONOTONIC */);
-		bpf_timer_set_callback(&t->t, timer_tick);
-		bpf_timer_start(&t->t, kcm_cfg.grace_ns, 0);
-	}
+	timer_arm(p, TIMER_GRACE);
 }
 
 /* Work was put into a lane that one worker serves. */
