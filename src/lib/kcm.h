@@ -172,7 +172,7 @@ void kcm_worker_close(struct kcm_worker *worker);
  * kcm_recv() - next messages and events
  * @timeout_ms: -1 wait, 0 don't
  * Sends replies that kcm_send() kept back before it sleeps.
- * Return: how many, 1 to @n; 0 time-out, or woken by kcm_wake(); -EPIPE owner is gone;
+ * Return: how many, 1 to @n; 0 time-out; -EPIPE owner is gone; -EINTR a signal: call again;
  *	-ESHUTDOWN receive-disabled and nothing left.
  */
 int kcm_recv(struct kcm_worker *worker, struct kcm_msg *msgs, unsigned int n, int timeout_ms);
