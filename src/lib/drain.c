@@ -83,9 +83,21 @@ int drain_chunk(struct kcm_mux *m, uint32_t bytes)
 	return id;
 }
 
+static bool wake(struct kcm_mux *m, uint64_t mask)
+{
+	uint64_t one = 1;
+	int s;
+
+	/* Bits without a worker are somebody's mistake: they must not swallow the wake-up. */
+	while ((s = queue_take_sleeper(&m->v, mask)) >= 0)
+		if (s < (int)m->v.conf->n_workers && write(m->evs[s], &one, sizeof(one)) > 0)
+			return true;
+	return false;
+}
+
 void drain_wake(struct kcm_mux *m, uint64_t lanes)
 {
-	uint64_t one = 1, mask = LOAD(&m->v.ctl->active);
+	uint64_t mask = LOAD(&m->v.ctl->active);
 
 	if (m->v.cfg.policy != KCM_POLICY_LEAST) {
 		uint64_t who = 0;
@@ -96,17 +108,18 @@ void drain_wake(struct kcm_mux *m, uint64_t lanes)
 
 				who |= own && own <= KCM_WORKERS_MAX ? 1ULL << (own - 1) : mask;
 			}
-		mask &= who;
-		for (int s; (s = queue_take_sleeper(&m->v, mask)) >= 0;)
-			if (write(m->evs[s], &one, sizeof(one)) < 0)
-				return;
+		while (wake(m, mask & who))
+			;
 		return;
 	}
-	/* One is enough: it wakes the next if there is more. */
-	int s = queue_take_sleeper(&m->v, mask);
+	/* One is enough: it wakes the next if there is more. But it may be stopped, or dying. */
+	m->woke_one |= wake(m, mask);
+}
 
-	if (s >= 0 && write(m->evs[s], &one, sizeof(one)) < 0)
-		return;
+/* Somebody was woken a while ago. If nobody has come, try another one. */
+void drain_wake_again(struct kcm_mux *m)
+{
+	m->woke_one = !queue_lane_empty(&m->v, 0) && wake(m, LOAD(&m->v.ctl->active));
 }
 
 static int left_put(struct kcm_mux *m, struct oconn *o, const void *p, size_t n, bool front)

@@ -232,7 +232,7 @@ static int wait_ms(struct kcm_mux *m)
 	for (struct oconn *o = m->run; o; o = o->next)
 		if (!o->starved)
 			return 0;
-	if (m->lanes_moving && (ms < 0 || ms > 1))
+	if ((m->lanes_moving || m->woke_one) && (ms < 0 || ms > 1))
 		ms = 1;
 	return ms;
 }
@@ -256,6 +256,8 @@ static void *service(void *arg)
 			dispatch(m, &ev[i]);
 		if (m->lanes_moving)
 			lanes_step(m);
+		if (m->woke_one && !n)
+			drain_wake_again(m);
 		if (m->run)
 			drain_run(m);
 	}
@@ -369,9 +371,9 @@ static void make_listener(struct kcm_mux *m)
 
 static void release_all(struct kcm_mux *m)
 {
-	int *fds[] = { &m->socks,    &m->slots,	  &m->bells,  &m->park, &m->tx_fd,
-		       &m->big_fd,   &m->big_ro,  &m->ep,     &m->ev,	&m->timer,
-		       &m->listener, &m->bell_fd, &m->lock_fd };
+	int *fds[] = { &m->socks,    &m->slots,	  &m->bells,   &m->park,     &m->tx_fd,
+		       &m->big_fd,   &m->big_ro,  &m->ep,      &m->ev,	     &m->timer,
+		       &m->listener, &m->bell_fd, &m->lock_fd, &m->bpf_timer };
 
 	view_unmap(&m->v);
 	bell_unmap(&m->bell);
@@ -397,7 +399,8 @@ int kcm_mux_open(const char *name, struct kcm_mux **out)
 	if (!m)
 		return -ENOMEM;
 	snprintf(m->name, sizeof(m->name), "%s", name);
-	m->socks = m->slots = m->bells = m->park = m->tx_fd = m->big_fd = m->big_ro = -1;
+	m->socks = m->slots = m->bells = m->bpf_timer = m->park = m->tx_fd = m->big_fd = m->big_ro =
+		-1;
 	m->ep = m->ev = m->timer = m->listener = m->bell_fd = -1;
 	m->run_tail = &m->run;
 	for (int i = 0; i < VIEW_MAPS; i++)
@@ -414,7 +417,8 @@ int kcm_mux_open(const char *name, struct kcm_mux **out)
 		goto fail;
 	if ((err = m->socks = open_pinned(m, "kcm_socks")) < 0 ||
 	    (err = m->slots = open_pinned(m, "kcm_slots")) < 0 ||
-	    (err = m->bells = open_pinned(m, "kcm_bells")) < 0)
+	    (err = m->bells = open_pinned(m, "kcm_bells")) < 0 ||
+	    (err = m->bpf_timer = open_pinned(m, "kcm_timer")) < 0)
 		goto fail;
 	m->park = bpf_map_create(BPF_MAP_TYPE_SOCKHASH, "kcm_park", 8, 8, 1024, NULL);
 	m->conns = calloc(m->v.cfg.n_conns, sizeof(*m->conns));

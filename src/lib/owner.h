@@ -91,6 +91,7 @@ struct kcm_mux {
 	char name[32];
 	int maps[VIEW_MAPS]; /* writable */
 	int socks, slots, bells, park;
+	int bpf_timer; /* never read: the timer stops when nobody has its map any more */
 	int lock_fd;
 	int tx_fd, big_fd, big_ro;
 	int ep, ev, timer, listener;
@@ -103,7 +104,8 @@ struct kcm_mux {
 	uint32_t n_conns, conn_hint;
 	struct oconn *run, **run_tail;
 	uint32_t n_starved;
-	bool no_room; /* no chunk was free in this round */
+	bool woke_one; /* of several that slept: see whether it comes */
+	bool no_room;  /* no chunk was free in this round */
 	uint32_t n_closing;
 	uint64_t least_timeout_ns; /* see owner_note_timeout() */
 	uint32_t n_unadopted;	   /* attached by kcm_sockops, kcm_attach() still to come */
@@ -150,6 +152,7 @@ int drain_keep(struct kcm_mux *m, struct oconn *o, const void *p, size_t n);
 void drain_forget(struct kcm_mux *m, struct oconn *o);
 void drain_take_asm(struct kcm_mux *m, struct oconn *o);
 void drain_wake(struct kcm_mux *m, uint64_t lanes);
+void drain_wake_again(struct kcm_mux *m);
 
 /* bigmem.c */
 int64_t big_alloc(struct kcm_mux *m, uint64_t bytes);
