@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "cmd_mux.h"
 #include "lib/kernel.h"
+#include "lib/kernel.h"
 #include "lib/mux_file.h"
 #include "system.h"
 #include "users.h"
