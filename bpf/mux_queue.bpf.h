@@ -171,6 +171,7 @@ __noinline int kcm_lane_put(__u32 lane, __u32 chunk, __u32 gen)
 		__u64 t = *(volatile __u64 *)&l->tail, v;
 		__u32 key = lane * (kcm_cfg.cell_mask + 1) + ((__u32)t & kcm_cfg.cell_mask);
 		__u64 *cell = bpf_map_lookup_elem(&kcm_cell, &key);
+		__s64 used;
 
 		if (!cell)
 			return -1;
@@ -179,7 +180,10 @@ __noinline int kcm_lane_put(__u32 lane, __u32 chunk, __u32 gen)
 			__sync_val_compare_and_swap(&l->tail, t, t + 1);
 			continue;
 		}
-		if (t - *(volatile __u64 *)&l->head > kcm_cfg.cell_mask)
+		used = t - *(volatile __u64 *)&l->head;
+		if (used < 0) /* t is old: others have put and taken since */
+			continue;
+		if (used > kcm_cfg.cell_mask)
 			return -1;
 		if (__sync_val_compare_and_swap(cell, v, KCM_CELL(t, gen, chunk)) != v)
 			continue;

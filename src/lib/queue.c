@@ -80,12 +80,16 @@ int queue_lane_put(struct view *v, uint32_t lane, uint32_t id, uint32_t gen)
 
 	for (;;) {
 		__u64 t = LOAD(&l->tail), *cell = &cells[t & v->cfg.cell_mask], old = LOAD(cell);
+		int64_t used;
 
 		if (KCM_CELL_POS(old) == (__u32)t) {
 			CAS(&l->tail, t, t + 1);
 			continue;
 		}
-		if (t - LOAD(&l->head) > v->cfg.cell_mask)
+		used = (int64_t)(t - LOAD(&l->head));
+		if (used < 0) /* t is old: others have put and taken since */
+			continue;
+		if (used > v->cfg.cell_mask)
 			return -ENOSPC;
 		if (!CAS(cell, old, KCM_CELL(t, gen, id)))
 			continue;
