@@ -55,11 +55,16 @@ end_process() { # pid: ask, then insist
 	wait "$1" 2>/dev/null
 }
 
+exec 8>&1 9>&2
 on_exit() {
 	trap '' INT TERM HUP
+	exec >&8 2>&9 # the signal may have come while they led elsewhere
 	end_process "$client"
 	end_process "$guest"
 	end_process "$server"
+	for pid in $(jobs -pr); do # started just before the signal
+		end_process "$pid"
+	done
 	if [[ -e /sys/fs/bpf/kcm/mux/$NAME ]]; then
 		# Only if the server was killed: it removes its mux itself.
 		"$KCMTOOL" mux delete "$NAME" --force || status=1
@@ -79,6 +84,7 @@ on_exit() {
 	exit "$status"
 }
 on_signal() {
+	exec >&8 2>&9
 	erase
 	printf '\n'
 	status=0
