@@ -84,6 +84,7 @@ enum kcm_chunk_state {
 enum kcm_own {
 	KCM_OWN_READY = 0,    /* nobody's: may be claimed */
 	KCM_OWN_GIVEN = 0x40, /* or'ed to slot + 1: the program has seen it */
+	KCM_OWN_FILL = 0xfe,  /* for a moment in kcm_publish() */
 	KCM_OWN_DONE = 0xff,  /* released, or never used */
 };
 

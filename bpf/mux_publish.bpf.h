@@ -20,11 +20,24 @@ static __always_inline int load(struct __sk_buff *skb, __u32 from, __u8 *region,
 	return bpf_skb_load_bytes(skb, from, region + (to & KCM_REGION_MASK), len + 1);
 }
 
-static __always_inline void own_init(struct kcm_claim *cl, __u32 n)
+static __always_inline __u64 own_word(__u32 n, __u32 i)
 {
+	return n >= 8 * i + 8 ? 0 : n <= 8 * i ? ~0ULL : ~0ULL << (8 * (n - 8 * i));
+}
+
+/*
+ * A worker that looked at the chunk's former filling may claim messages of this one at once, and
+ * release them. The first word keeps them from being all there is until the rest is in place and
+ * the state says that a last release may free the chunk.
+ */
+static __always_inline void own_init(struct kcm_claim *cl, __u32 n, __u32 gen)
+{
+	*(volatile __u64 *)&cl->own[0] = KCM_OWN_FILL * 0x0101010101010101ULL;
 #pragma unroll
-	for (__u32 i = 0; i < KCM_CHUNK_MSGS / 8; i++)
-		cl->own[i] = n >= 8 * i + 8 ? 0 : n <= 8 * i ? ~0ULL : ~0ULL << (8 * (n - 8 * i));
+	for (__u32 i = 1; i < KCM_CHUNK_MSGS / 8; i++)
+		*(volatile __u64 *)&cl->own[i] = own_word(n, i);
+	__sync_lock_test_and_set(&cl->state, KCM_STATE(gen, KCM_CHUNK_PUB));
+	*(volatile __u64 *)&cl->own[0] = own_word(n, 0);
 }
 
 /*
@@ -45,8 +58,7 @@ __noinline int kcm_publish(__u32 id, __u32 slot, __u32 n, __u64 lanes)
 	ch->kind = KCM_CHUNK_DATA;
 	ch->again = 0;
 	ch->ts_ns = bpf_ktime_get_ns();
-	own_init(cl, n);
-	*(volatile __u32 *)&cl->state = KCM_STATE(ch->gen, KCM_CHUNK_PUB);
+	own_init(cl, n, ch->gen);
 	if (kcm_cfg.policy == KCM_POLICY_LEAST) {
 		if (!kcm_lane_put(0, id, ch->gen))
 			return 0;

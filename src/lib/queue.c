@@ -131,6 +131,11 @@ uint32_t queue_lane_of(struct view *v, uint32_t conn, const uint8_t *msg, uint32
 	return 0;
 }
 
+static uint64_t own_word(uint32_t n, uint32_t i)
+{
+	return n >= 8 * i + 8 ? 0 : n <= 8 * i ? ~0ULL : ~0ULL << (8 * (n - 8 * i));
+}
+
 int queue_publish(struct view *v, uint32_t id, uint32_t n, uint64_t lanes)
 {
 	struct kcm_chunk *ch = &v->chunks[id];
@@ -139,9 +144,12 @@ int queue_publish(struct view *v, uint32_t id, uint32_t n, uint64_t lanes)
 	ch->n = n;
 	ch->again = 0;
 	ch->ts_ns = now_ns();
-	for (uint32_t i = 0; i < KCM_CHUNK_MSGS / 8; i++)
-		cl->own[i] = n >= 8 * i + 8 ? 0 : n <= 8 * i ? ~0ULL : ~0ULL << (8 * (n - 8 * i));
+	/* In this order: see own_init() of bpf/mux_publish.bpf.h. */
+	STORE(&cl->own[0], KCM_OWN_FILL * 0x0101010101010101ULL);
+	for (uint32_t i = 1; i < KCM_CHUNK_MSGS / 8; i++)
+		STORE(&cl->own[i], own_word(n, i));
 	STORE(&cl->state, KCM_STATE(ch->gen, KCM_CHUNK_PUB));
+	STORE(&cl->own[0], own_word(n, 0));
 	for (uint32_t lane = 0; lanes; lane++, lanes >>= 1)
 		if ((lanes & 1) && queue_lane_put(v, lane, id, ch->gen)) {
 			STORE(&cl->state, KCM_STATE(ch->gen, KCM_CHUNK_ALLOC));
