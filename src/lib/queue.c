@@ -203,6 +203,12 @@ static unsigned int claim_word(struct view *v, uint32_t id, uint32_t gen, unsign
 	}
 }
 
+static void unclaim(struct view *v, const struct claim_ref *r)
+{
+	__atomic_fetch_and(&v->claims[r->chunk].own[r->idx / 8], ~(0xffULL << (8 * (r->idx % 8))),
+			   __ATOMIC_SEQ_CST);
+}
+
 unsigned int queue_claim(struct view *v, uint32_t lane, uint8_t own, struct claim_ref *refs,
 			 unsigned int max)
 {
@@ -214,6 +220,7 @@ unsigned int queue_claim(struct view *v, uint32_t lane, uint8_t own, struct clai
 	while (got < max) {
 		__u64 h = LOAD(&l->head), c = LOAD(&cells[h & v->cfg.cell_mask]);
 		uint32_t id = KCM_CELL_CHUNK(c), gen = KCM_CELL_GEN(c), s;
+		unsigned int before = got;
 		bool left = false;
 
 		if (KCM_CELL_POS(c) != (__u32)h)
@@ -233,6 +240,16 @@ unsigned int queue_claim(struct view *v, uint32_t lane, uint8_t own, struct clai
 						    refs + got, max - got);
 
 			got += n;
+		}
+		/*
+		 * Filled again in between, and what we took is from the new filling: its cell is
+		 * further back. Where order counts give it back, nobody else serves this lane.
+		 */
+		if (v->cfg.policy == KCM_POLICY_KEY && got > before &&
+		    KCM_STATE_GEN(LOAD(&v->claims[id].state)) != gen) {
+			while (got > before)
+				unclaim(v, &refs[--got]);
+			goto next;
 		}
 		if (got == max) {
 			/* Others may find the rest, or move the head on. */
