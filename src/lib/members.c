@@ -213,6 +213,16 @@ static void requeue(struct kcm_mux *m, uint32_t id, uint64_t lanes)
 	}
 }
 
+/* It released a chunk's last message and died before it freed the chunk. */
+static void reap_chunk(struct kcm_mux *m, uint32_t id, uint32_t state)
+{
+	for (uint32_t i = 0; i < KCM_CHUNK_MSGS / 8; i++)
+		if (__atomic_load_n(&m->v.claims[id].own[i], __ATOMIC_SEQ_CST) != ~0ULL)
+			return;
+	/* Or somebody else is about to: once. */
+	queue_free(&m->v, id, KCM_STATE_GEN(state));
+}
+
 /*
  * Messages that the dead worker had: those it was not given yet go back to the queue; the others
  * are redelivered (at least once) or counted as lost (at most once).
@@ -265,6 +275,8 @@ static void reap_messages(struct kcm_mux *m, uint32_t slot)
 		}
 		if (back)
 			requeue(m, id, back);
+		else
+			reap_chunk(m, id, s);
 		touched |= back;
 	}
 	if (touched)
@@ -297,6 +309,7 @@ void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
 	if (m->v.wstats[slot].held_msgs && m->v.wstats[slot].held_conn < m->v.cfg.n_conns)
 		__atomic_fetch_add(&m->v.tx[m->v.wstats[slot].held_conn].released,
 				   m->v.wstats[slot].held_msgs, __ATOMIC_SEQ_CST);
+	m->v.wstats[slot].held_msgs = 0; /* or messages_out() would see them for ever */
 	STORE(&m->v.wstats[slot].claiming, 0);
 	m->v.wstats[slot].state = KCM_WORKER_NONE;
 	bpf_map_delete_elem(m->bells, &slot);

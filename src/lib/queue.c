@@ -266,6 +266,15 @@ next:
 	return got;
 }
 
+bool queue_free(struct view *v, uint32_t chunk, uint32_t gen)
+{
+	if (!CAS(&v->claims[chunk].state, KCM_STATE(gen, KCM_CHUNK_PUB),
+		 KCM_STATE(gen, KCM_CHUNK_FREE)))
+		return false;
+	mark_free(v, chunk);
+	return true;
+}
+
 bool queue_release(struct view *v, uint32_t chunk, uint32_t gen, unsigned int w, uint64_t mask)
 {
 	struct kcm_claim *cl = &v->claims[chunk];
@@ -275,10 +284,7 @@ bool queue_release(struct view *v, uint32_t chunk, uint32_t gen, unsigned int w,
 	for (unsigned int i = 0; i < KCM_CHUNK_MSGS / 8; i++)
 		if (__atomic_load_n(&cl->own[i], __ATOMIC_SEQ_CST) != ~0ULL)
 			return false;
-	if (!CAS(&cl->state, KCM_STATE(gen, KCM_CHUNK_PUB), KCM_STATE(gen, KCM_CHUNK_FREE)))
-		return false;
-	mark_free(v, chunk);
-	return true;
+	return queue_free(v, chunk, gen);
 }
 
 int queue_take_sleeper(struct view *v, uint64_t mask)

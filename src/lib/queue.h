@@ -46,6 +46,9 @@ unsigned int queue_claim(struct view *v, uint32_t lane, uint8_t own, struct clai
 /* Release messages of one chunk whose owner bytes are in word @w under @mask. True: chunk freed. */
 bool queue_release(struct view *v, uint32_t chunk, uint32_t gen, unsigned int w, uint64_t mask);
 
+/* Free a chunk whose messages are all released. True: it was us who did. */
+bool queue_free(struct view *v, uint32_t chunk, uint32_t gen);
+
 /* Return: slot of a sleeper of @mask whose bit was taken, or -1. */
 int queue_take_sleeper(struct view *v, uint64_t mask);
 
