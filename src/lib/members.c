@@ -168,6 +168,18 @@ void member_input(struct kcm_mux *m, uint32_t slot)
 	}
 }
 
+/* Read what all workers have sent so far. */
+void members_catch_up(struct kcm_mux *m)
+{
+	if (m->catching_up)
+		return;
+	m->catching_up = true;
+	for (uint32_t i = 0; i < m->v.conf->n_workers; i++)
+		if (m->members[i].fd >= 0)
+			member_input(m, i);
+	m->catching_up = false;
+}
+
 void member_tell_gone(struct kcm_mux *m, struct oconn *o)
 {
 	struct wire_rec rec = { .type = WIRE_GONE, .conn = oconn_id(o) };

@@ -29,6 +29,7 @@ struct tx_part {
 	uint32_t seq;
 	uint32_t len;
 	uint32_t off;
+	bool last; /* of its message */
 	uint8_t data[];
 };
 
@@ -67,6 +68,7 @@ struct oconn {
 	struct tx_part *tx_head, **tx_tail, *tx_early;
 	uint32_t tx_next; /* next kcm_txc.seq */
 	uint64_t tx_base; /* TCP's count of bytes when we got it */
+	bool tx_open; /* the last part that came was not the last of its message */
 	bool tx_dead;
 	uint64_t holders;   /* workers that were given the descriptor */
 	struct oconn *next; /* run queue */
@@ -115,6 +117,7 @@ struct kcm_mux {
 	uint8_t lane_want[KCM_LANES]; /* kcm_ctl.lane_owner that is to be */
 	uint8_t lane_from[KCM_LANES]; /* worker that still has messages of a moving lane */
 	bool lanes_moving;
+	bool catching_up; /* see members_catch_up() */
 	bool stop;
 	bool timer_on;
 	pthread_t thread;
@@ -171,6 +174,7 @@ void tx_reap(struct kcm_mux *m, uint32_t slot);
 /* members.c */
 int member_add(struct kcm_mux *m, int fd);
 void member_input(struct kcm_mux *m, uint32_t slot);
+void members_catch_up(struct kcm_mux *m);
 void member_gone(struct kcm_mux *m, uint32_t slot, bool died);
 void member_tell_gone(struct kcm_mux *m, struct oconn *o);
 void lanes_plan(struct kcm_mux *m);

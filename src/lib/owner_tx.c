@@ -86,12 +86,14 @@ void tx_push(struct kcm_mux *m, struct oconn *o)
 			return;
 		}
 		if (r < 0) {
-			/* The read side will say what became of the connection. */
+			/* The read side says what became of the connection, or has done so. */
 			tx_drop(m, o);
+			if (o->event_done)
+				conn_try_free(m, o);
 			return;
 		}
 		__atomic_fetch_sub(&t->queued_bytes, (uint64_t)r, __ATOMIC_SEQ_CST);
-		t->written += (uint64_t)r;
+		__atomic_fetch_add(&t->written, (uint64_t)r, __ATOMIC_SEQ_CST);
 		while (r > 0) {
 			struct tx_part *p = o->tx_head;
 			uint32_t n = p->len - p->off;
@@ -137,6 +139,7 @@ void tx_record(struct kcm_mux *m, const struct wire_rec *rec, const void *data, 
 	}
 	p->next = NULL;
 	p->seq = rec->a;
+	p->last = rec->b;
 	p->len = (uint32_t)len;
 	p->off = 0;
 	memcpy(p->data, data, len);
@@ -150,12 +153,23 @@ void tx_record(struct kcm_mux *m, const struct wire_rec *rec, const void *data, 
 		p = o->tx_early;
 		o->tx_early = p->next;
 		p->next = NULL;
+		o->tx_open = !p->last;
 		*o->tx_tail = p;
 		o->tx_tail = &p->next;
 		o->tx_next++;
 	}
 	if (!(o->events & EPOLLOUT))
 		tx_push(m, o);
+}
+
+/* Bytes that wait here. */
+static uint64_t tx_waiting(const struct oconn *o)
+{
+	uint64_t n = 0;
+
+	for (const struct tx_part *p = o->tx_head; p; p = p->next)
+		n += p->len - p->off;
+	return n;
 }
 
 /*
@@ -171,14 +185,22 @@ void tx_reap(struct kcm_mux *m, uint32_t slot)
 
 		if (!o || (LOAD(&t->lock) & ~KCM_TX_WAITERS) != slot + 1)
 			continue;
+		/* Others had handed over before it: what is on the way to us is not its fault. */
+		if (t->seq != o->tx_next)
+			members_catch_up(m);
+		if (m->conns[i] != o)
+			continue;
 		n = tx_count(o->fd);
 		out = n == UINT64_MAX ? UINT64_MAX : n - o->tx_base - t->written;
-		if (t->seq != o->tx_next || (out && out != t->sending)) {
+		if (t->seq != o->tx_next || o->tx_open || (out && out != t->sending)) {
 			m->v.conf->tx_aborts++;
 			conn_reset(m, o);
 		} else {
 			t->written += out;
 			STORE(&t->sending, 0);
+			/* It may have announced a hand-over and not made it. */
+			STORE(&t->queued_bytes, tx_waiting(o));
+			STORE(&t->pending, o->tx_head != NULL);
 		}
 		txlock_put(t);
 	}

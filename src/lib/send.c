@@ -16,9 +16,9 @@
 #include "txlock.h"
 #include "worker.h"
 
-/* Hand bytes to the owner. Lock held. */
+/* Hand bytes to the owner; @last: the message ends with them. Lock held. */
 static int hand_over(struct kcm_worker *w, struct kcm_txc *t, kcm_conn_id id, const uint8_t *p,
-		     size_t len)
+		     size_t len, bool last)
 {
 	__atomic_fetch_add(&t->queued_bytes, len, __ATOMIC_SEQ_CST);
 	STORE(&t->pending, 1);
@@ -27,7 +27,7 @@ static int hand_over(struct kcm_worker *w, struct kcm_txc *t, kcm_conn_id id, co
 		struct wire_rec rec = {
 			.type = WIRE_TX,
 			.a = t->seq,
-			.b = n == len,
+			.b = n == len && last,
 			.conn = id,
 		};
 		int err = wire_send(w->ctl, &rec, p, n, NULL, 0, 0);
@@ -54,7 +54,7 @@ static int put(struct kcm_worker *w, kcm_conn_id id, const struct iovec *iov, in
 	struct kcm_txc *t = &w->v.tx[id_slot(id)];
 	struct msghdr m = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n };
 	int fd = worker_conn_fd(w, id), err = 0;
-	size_t sent = 0, first = 0;
+	size_t sent = 0, first = 0, behind = total;
 	ssize_t r;
 
 	if (fd < 0)
@@ -83,7 +83,7 @@ static int put(struct kcm_worker *w, kcm_conn_id id, const struct iovec *iov, in
 		}
 		sent = first = r < 0 ? 0 : (size_t)r;
 		if (sent == total) {
-			t->written += sent;
+			__atomic_fetch_add(&t->written, sent, __ATOMIC_SEQ_CST);
 			STORE(&t->sending, 0);
 		}
 	}
@@ -91,14 +91,15 @@ static int put(struct kcm_worker *w, kcm_conn_id id, const struct iovec *iov, in
 		size_t len = iov[i].iov_len, skip = sent < len ? sent : len;
 
 		sent -= skip;
+		behind -= len;
 		if (len > skip)
 			err = hand_over(w, t, id, (const uint8_t *)iov[i].iov_base + skip,
-					len - skip);
+					len - skip, !behind);
 	}
 	if (!err) {
 		if (t->sending) {
 			/* The rest is the owner's now. */
-			t->written += first;
+			__atomic_fetch_add(&t->written, first, __ATOMIC_SEQ_CST);
 			STORE(&t->sending, 0);
 		}
 		t->msgs += msgs;

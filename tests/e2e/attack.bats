@@ -10,3 +10,13 @@ attack() { timeout -k 5 120 "$BUILD/tests/attack_$1" "$2"; }
 @test "wake: a client that reads no answers" { attack wake full; }
 @test "wake: a slow message does not hold up the next one" { attack wake uneven; }
 @test "wake: floods do not shut out other connections" { attack wake lanes; }
+@test "death: with a message in hand" { attack death given; }
+@test "death: before a chunk is freed" { attack death 'done'; }
+@test "death: before a free chunk is marked" { attack death freed; }
+@test "death: before a release is counted" { attack death uncounted; }
+@test "death: with a reply kept back" { attack death kept; }
+@test "death: with a connection locked" { attack death locked; }
+@test "death: a reply sent and not accounted" { attack death sent; }
+@test "death: in the middle of a reply" { attack death sent_part; }
+@test "death: before a hand-over" { attack death handing; }
+@test "death: in the middle of a hand-over" { attack death handed_part; }
