@@ -138,6 +138,7 @@ struct mux_sum {
 	uint64_t holds, skbs;				/* of live connections */
 	uint64_t held_by[KCM_HOLD_MAX];			/* connections that are held now */
 	uint64_t waiting, in_hand;			/* messages */
+	uint64_t events_waiting;			/* published, not released */
 	uint64_t oldest_ns;				/* published then, the oldest; 0 = none */
 	uint64_t chunks[KCM_CLASSES], used[KCM_CLASSES], class_bytes[KCM_CLASSES];
 	uint64_t arena_bytes, used_bytes;

@@ -126,6 +126,8 @@ int mux_attach(const struct cmd_args *args)
 	char path[PATH_MAX];
 	_cleanup_fd_ int ports = -1, cgroup = -1;
 	uint64_t port;
+	uint32_t key;
+	bool added;
 	int err, code = args_u64(args, "port", 1, 65535, 0, &port);
 
 	code = code ?: mux_check(name);
@@ -137,12 +139,16 @@ int mux_attach(const struct cmd_args *args)
 	ports = open_pin(name, "kcm_ports");
 	if (ports < 0)
 		return mux_report(name, "cannot attach", ports);
+	key = (uint32_t)port;
 	/* The port first: the program does nothing for ports that are not there. */
-	if (bpf_map_update_elem(ports, &(uint32_t){ (uint32_t)port }, &(uint32_t){ 1 }, BPF_ANY))
+	added = !bpf_map_update_elem(ports, &key, &(uint32_t){ 1 }, BPF_NOEXIST);
+	if (!added && errno != EEXIST)
 		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = "kcm_ports", .err = errno,
 				      .next = "kcmtool mux detach of a port that is not used"),
-			      "cannot add port %u to mux '%s'", (unsigned int)port, name);
+			      "cannot add port %u to mux '%s'", key, name);
 	err = attach_cgroup(name, cgroup);
+	if (err && added)
+		bpf_map_delete_elem(ports, &key);
 	if (err == -EBADF || err == -EINVAL)
 		return cgroup_report(path, name, -ENOTDIR);
 	if (err)

@@ -55,6 +55,7 @@ static void put_conns(struct out *o, const struct kcm_mux_conf *c, const struct 
 	out_end(o);
 	out_group(o, "errors");
 	out_u64(o, "events", c->events);
+	out_u64(o, "events_waiting", s->events_waiting);
 	out_u64(o, "bad_frames", c->bad_frames);
 	out_u64(o, "too_big", c->too_big);
 	out_u64(o, "truncated", c->truncated);

@@ -53,6 +53,10 @@ static void sum_chunks(const struct view *v, struct mux_sum *s)
 		s->used_bytes += ch->size_bytes;
 		if (state != KCM_CHUNK_PUB)
 			continue;
+		if (ch->kind == KCM_CHUNK_EVENT) {
+			s->events_waiting++;
+			continue;
+		}
 		if (!s->oldest_ns || ch->ts_ns < s->oldest_ns)
 			s->oldest_ns = ch->ts_ns;
 		for (uint32_t i = 0; i < n; i++) {
