@@ -382,13 +382,49 @@ static long walk_step(__u32 i, struct kcm_run *r)
 	return window_short(r, c, ch, ret);
 }
 
+/* What we read of the kernel's struct. */
+struct tcp_sock___kcm {
+	__u32 copied_seq;
+} __attribute__((preserve_access_index));
+
+/*
+ * Bytes of @skb that the stream has had before. A retransmission may begin with what arrived
+ * already and go on with what did not: tcp_data_queue() queues it whole, tcp_recvmsg() skips the
+ * old bytes by copied_seq, but tcp_read_skb() hands all of them to the program, and would count
+ * them as read.
+ */
+static __always_inline __u32 overlap(struct __sk_buff *skb, struct kcm_conn *c, __u32 seq)
+{
+	if (!c->seq_known) {
+		struct bpf_sock *sk = skb->sk;
+		struct tcp_sock___kcm *tp = sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
+
+		c->next_seq = tp ? tp->copied_seq : seq;
+		c->seq_known = 1;
+	}
+	return (__s32)(c->next_seq - seq) > 0 ? c->next_seq - seq : 0;
+}
+
+/* Take @n bytes off the front of the skb. sk_skb_adjust_room() takes at most 4095 at a time. */
+static __always_inline int trim(struct __sk_buff *skb, __u32 n)
+{
+	for (int i = 0; i < 20 && n; i++) {
+		__u32 k = n < 4000 ? n : 4000;
+
+		if (bpf_skb_adjust_room(skb, -(__s32)k, 0, 0))
+			return -1;
+		n -= k;
+	}
+	return n ? -1 : 0;
+}
+
 SEC("sk_skb")
 int kcm_verdict(struct __sk_buff *skb)
 {
 	__u64 cookie = bpf_get_socket_cookie(skb);
 	struct kcm_run r = { .skb = skb };
 	struct kcm_conn *c;
-	__u32 *slot, seq = skb->cb[0];
+	__u32 *slot, seq = skb->cb[0], old;
 
 	slot = bpf_map_lookup_elem(&kcm_slots, &cookie);
 	if (!slot) {
@@ -403,9 +439,23 @@ int kcm_verdict(struct __sk_buff *skb)
 	if (!c)
 		return SK_PASS;
 	r.conn = c;
-	if (c->state != KCM_CONN_ACTIVE) {
-		if (c->state == KCM_CONN_PROBE)
+	if (c->state == KCM_CONN_PROBE)
+		return SK_DROP;
+	old = overlap(skb, c, seq);
+	if (old) {
+		c->overlaps++;
+		if (old >= skb->len)
 			return SK_DROP;
+		if (trim(skb, old)) {
+			/* No memory. What comes now would be framed twice: better none. */
+			c->state = KCM_CONN_RESET;
+			kcm_ring(KCM_OWNER_BELL, KCM_BELL_RESET, r.slot);
+			return SK_DROP;
+		}
+		seq += old;
+	}
+	c->next_seq = seq + skb->len;
+	if (c->state != KCM_CONN_ACTIVE) {
 		/*
 		 * The owner stays subscribed to EPOLLIN until it hears KCM_BELL_RESUMED, so an skb
 		 * that slips in between its last recv() and resume_seq wakes it.

@@ -294,6 +294,8 @@ struct kcm_conn {
 	__u32 asm_chunk; /* unfinished message, id + 1 */
 	__u32 asm_have;
 	__u32 asm_need; /* 0: length not known yet */
+	__u32 next_seq; /* of the byte behind the last one that arrived */
+	__u32 seq_known;
 	__u32 len_hint; /* decaying maximum of message lengths */
 	__u32 lane;	/* KCM_POLICY_CONN */
 	struct kcm_fstate fs;
@@ -302,6 +304,7 @@ struct kcm_conn {
 	__u64 bytes; /* of those */
 	__u64 holds;
 	__u64 skbs;
+	__u64 overlaps;	    /* skbs that began with bytes that had come before */
 	__u64 asm_since_ns; /* when the unfinished message began */
 	__u64 open_ns;
 	__u16 family; /* AF_INET, AF_INET6 */

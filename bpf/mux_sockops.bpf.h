@@ -51,6 +51,8 @@ int kcm_sockops(struct bpf_sock_ops *ctx)
 	c->bytes = 0;
 	c->holds = 0;
 	c->skbs = 0;
+	c->overlaps = 0;
+	c->seq_known = 0;
 	c->open_ns = bpf_ktime_get_ns();
 	*(volatile __u32 *)&c->state = KCM_CONN_ACTIVE;
 	if (bpf_map_update_elem(&kcm_slots, &cookie, &at, BPF_NOEXIST) ||

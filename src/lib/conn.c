@@ -103,7 +103,8 @@ static void init_conn(struct kcm_conn *c, uint64_t cookie)
 	c->asm_chunk = 0;
 	c->len_hint = 0;
 	memset(&c->fs, 0, sizeof(c->fs));
-	c->msgs = c->bytes = c->holds = c->skbs = 0;
+	c->msgs = c->bytes = c->holds = c->skbs = c->overlaps = 0;
+	c->seq_known = 0;
 	c->open_ns = now_ns();
 }
 
