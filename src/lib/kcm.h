@@ -162,10 +162,11 @@ struct kcm_msg {
  */
 int kcm_worker_open(const char *name, struct kcm_worker **worker);
 
-/* The same by a descriptor of kcm_mux_worker_fd(), which it takes over. For threads. */
+/* The same by a descriptor of kcm_mux_worker_fd(), which the worker has from then on (on
+ * failure the caller keeps it). For threads. */
 int kcm_worker_open_fd(int fd, struct kcm_worker **worker);
 
-/* Flush replies, give back unreleased messages, leave. */
+/* Flush replies and leave. Unreleased messages go to others, flagged KCM_REDELIVERED if given. */
 void kcm_worker_close(struct kcm_worker *worker);
 
 /**

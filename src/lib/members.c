@@ -23,7 +23,7 @@ int member_add(struct kcm_mux *m, int fd)
 			return -errno;
 		m->members[i].fd = fd;
 		m->members[i].bell_fd = -1;
-		m->members[i].welcomed = m->members[i].on = false;
+		m->members[i].welcomed = m->members[i].on = m->members[i].bye = false;
 		return (int)i;
 	}
 	return -ENOSPC;
@@ -158,6 +158,9 @@ void member_input(struct kcm_mux *m, uint32_t slot)
 		case WIRE_TX:
 			tx_record(m, &rec, data, len);
 			break;
+		case WIRE_BYE:
+			m->members[slot].bye = true;
+			break;
 		case WIRE_ENABLE:
 			enable(m, slot, rec.a);
 			break;
@@ -241,6 +244,7 @@ static void reap_chunk(struct kcm_mux *m, uint32_t id, uint32_t state)
  */
 static void reap_messages(struct kcm_mux *m, uint32_t slot)
 {
+	bool again = m->v.conf->at_least_once || m->members[slot].bye;
 	uint8_t own = (uint8_t)(slot + 1);
 	uint64_t touched = 0;
 
@@ -260,7 +264,7 @@ static void reap_messages(struct kcm_mux *m, uint32_t slot)
 
 			if (b != own && !given)
 				continue;
-			if (given && !m->v.conf->at_least_once && ch->kind != KCM_CHUNK_EVENT) {
+			if (given && !again && ch->kind != KCM_CHUNK_EVENT) {
 				m->v.conf->lost_msgs++;
 				__atomic_fetch_add(&m->v.tx[ch->conn].released, 1,
 						   __ATOMIC_SEQ_CST);
@@ -313,6 +317,7 @@ void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
 	__atomic_fetch_and(&m->v.ctl->sleepers, ~bit, __ATOMIC_SEQ_CST);
 	__atomic_fetch_and(&m->v.ctl->slow, ~bit, __ATOMIC_SEQ_CST);
 	m->v.wstats[slot].state = KCM_WORKER_DEAD;
+	died = died && !w->bye;
 	if (died && m->v.wstats[slot].out)
 		m->v.conf->worker_deaths++;
 	tx_reap(m, slot);

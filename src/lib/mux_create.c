@@ -389,8 +389,15 @@ int mux_owner_lock(const char *name)
 	return fd;
 }
 
+void mux_rundir_leave(void)
+{
+	rmdir(MUX_RUN_DIR);
+	rmdir("/run/kcm");
+}
+
 int kcm_mux_delete(const char *name, int force)
 {
+	char path[KCM_PIN_PATH];
 	int fd, err;
 
 	if (!kcm_pin_name_ok(name))
@@ -399,6 +406,12 @@ int kcm_mux_delete(const char *name, int force)
 	if (fd < 0 && !(fd == -EBUSY && force))
 		return fd;
 	err = kcm_pin_remove("mux", name);
+	if (!err && fd >= 0) {
+		/* An owner that was killed leaves its socket. */
+		snprintf(path, sizeof(path), MUX_RUN_DIR "/%s.sock", name);
+		unlink(path);
+		mux_rundir_leave();
+	}
 	if (fd >= 0)
 		close(fd);
 	return err;

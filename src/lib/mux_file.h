@@ -11,6 +11,8 @@
 int mux_open_maps(const char *name, int fds[VIEW_MAPS], enum view_map shared_rw);
 void mux_close_maps(int fds[VIEW_MAPS]);
 int mux_owner_lock(const char *name);
+/* Remove /run/kcm/mux and /run/kcm if nobody else uses them. */
+void mux_rundir_leave(void);
 void mux_reset_lanes(struct view *v);
 
 #endif

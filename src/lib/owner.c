@@ -352,17 +352,20 @@ static int make_bell(struct kcm_mux *m)
 static void make_listener(struct kcm_mux *m)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd;
+	int fd, err = ENOENT;
 
-	mkdir("/run/kcm", 0755);
-	mkdir(MUX_RUN_DIR, 0755);
 	snprintf(sa.sun_path, sizeof(sa.sun_path), MUX_RUN_DIR "/%s.sock", m->name);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return;
-	unlink(sa.sun_path); /* we hold the lock: nobody else's */
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) || chmod(sa.sun_path, 0600) ||
-	    listen(fd, 64) || watch(m, fd, POLL_LISTEN)) {
+	/* Another owner may be removing the directories as we make them. */
+	for (int i = 0; i < 100 && err == ENOENT; i++) {
+		mkdir("/run/kcm", 0755);
+		mkdir(MUX_RUN_DIR, 0755);
+		unlink(sa.sun_path); /* we hold the lock: nobody else's */
+		err = bind(fd, (struct sockaddr *)&sa, sizeof(sa)) ? errno : 0;
+	}
+	if (err || chmod(sa.sun_path, 0600) || listen(fd, 64) || watch(m, fd, POLL_LISTEN)) {
 		close(fd);
 		return;
 	}
@@ -478,6 +481,7 @@ void kcm_mux_close(struct kcm_mux *m)
 	if (m->listener >= 0) {
 		snprintf(path, sizeof(path), MUX_RUN_DIR "/%s.sock", m->name);
 		unlink(path);
+		mux_rundir_leave();
 	}
 	m->v.conf->owner_pid = 0;
 	release_all(m);

@@ -79,6 +79,7 @@ struct member {
 	int bell_fd;
 	bool welcomed;
 	bool on;
+	bool bye;		/* said that it leaves */
 };
 
 struct big_block {

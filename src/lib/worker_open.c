@@ -150,8 +150,12 @@ void kcm_worker_close(struct kcm_worker *w)
 {
 	if (!w)
 		return;
-	if (!w->gone)
+	if (!w->gone) {
+		struct wire_rec bye = { .type = WIRE_BYE };
+
 		kcm_flush(w);
+		wire_send(w->ctl, &bye, NULL, 0, NULL, 0, MSG_DONTWAIT);
+	}
 	if (w->conns)
 		for (uint32_t i = 0; i < w->v.cfg.n_conns; i++)
 			if (w->conns[i].fd >= 0)
