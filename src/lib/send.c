@@ -44,12 +44,22 @@ static int hand_over(struct kcm_worker *w, struct kcm_txc *t, kcm_conn_id id, co
 	return 0;
 }
 
+/* Wait a moment. Return: true when nobody is there to wait for. */
+static bool nap(struct kcm_worker *w)
+{
+	struct pollfd p = { .fd = w->ctl };
+
+	if (poll(&p, 1, 1) > 0 && (p.revents & (POLLHUP | POLLERR)))
+		w->gone = true;
+	return w->gone;
+}
+
 /*
- * Write @iov to the connection as one piece.
+ * Write @iov to the connection as one piece. @limited: refuse it if too much waits already.
  * Return: 0, or -EAGAIN with nothing written, or what killed the connection.
  */
 static int put(struct kcm_worker *w, kcm_conn_id id, const struct iovec *iov, int n, size_t total,
-	       unsigned int msgs)
+	       unsigned int msgs, bool limited)
 {
 	struct kcm_txc *t = &w->v.tx[id_slot(id)];
 	struct msghdr m = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n };
@@ -59,13 +69,16 @@ static int put(struct kcm_worker *w, kcm_conn_id id, const struct iovec *iov, in
 
 	if (fd < 0)
 		return fd;
-	txlock_get(t, w->own);
+	if (!txlock_get(t, w->own, w->ctl)) {
+		w->gone = true;
+		return -EPIPE;
+	}
 	if (LOAD(&t->gen) != id_gen(id)) {
 		err = -ENOTCONN;
 		goto out;
 	}
 	if (LOAD(&t->pending)) {
-		if (LOAD(&t->queued_bytes) + total > w->v.conf->tx_limit_bytes &&
+		if (limited && LOAD(&t->queued_bytes) + total > w->v.conf->tx_limit_bytes &&
 		    LOAD(&t->queued_bytes)) {
 			err = -EAGAIN;
 			goto out;
@@ -104,6 +117,9 @@ static int put(struct kcm_worker *w, kcm_conn_id id, const struct iovec *iov, in
 		}
 		t->msgs += msgs;
 		w->st->tx_msgs += msgs;
+	} else {
+		/* Half a reply may be out: better no connection than a torn stream. */
+		shutdown(fd, SHUT_RDWR);
 	}
 out:
 	txlock_put(t);
@@ -121,19 +137,19 @@ int kcm_flush(struct kcm_worker *w)
 		int ret;
 
 		w->stage_bytes = 0;
-		for (;;) {
-			ret = put(w, w->stage_conn, &iov, 1, bytes, w->stage_msgs);
-			if (ret != -EAGAIN)
-				break;
-			/* kcm_send() said 0 for these: they may not be refused any more. */
-			poll(NULL, 0, 1);
-		}
+		/*
+		 * kcm_send() said 0 for these: they may not be refused any more, nor wait for a
+		 * slow client. So -EAGAIN only says that nobody has accepted the connection yet.
+		 */
+		do {
+			ret = put(w, w->stage_conn, &iov, 1, bytes, w->stage_msgs, false);
+		} while (ret == -EAGAIN && !nap(w));
 		if (!ret)
 			w->st->tx_bytes += bytes;
 		err = err ?: ret;
 	}
 	w->stage_msgs = 0;
-	if (w->st->held_msgs) {
+	if (w->st->held_msgs && !worker_stale(w)) {
 		uint32_t n = w->st->held_msgs;
 
 		w->st->held_msgs = 0;
@@ -174,7 +190,8 @@ int kcm_sendv(struct kcm_worker *w, kcm_conn_id id, const struct iovec *iov, int
 			return -EAGAIN;
 		if (LOAD(&w->v.tx[id_slot(id)].gen) != id_gen(id))
 			return -ENOTCONN;
-		poll(NULL, 0, 1);
+		if (nap(w))
+			return -EPIPE;
 	}
 	if (total <= WORKER_STAGE && ((flags & KCM_MORE) || w->stage_bytes)) {
 		if (LOAD(&w->v.tx[id_slot(id)].gen) != id_gen(id))
@@ -188,11 +205,8 @@ int kcm_sendv(struct kcm_worker *w, kcm_conn_id id, const struct iovec *iov, int
 		return flags & KCM_MORE ? 0 : kcm_flush(w);
 	}
 	do {
-		err = put(w, id, iov, n, total, 1);
-		if (err != -EAGAIN || !(flags & KCM_WAIT))
-			break;
-		poll(NULL, 0, 1);
-	} while (1);
+		err = put(w, id, iov, n, total, 1, true);
+	} while (err == -EAGAIN && (flags & KCM_WAIT) && !nap(w));
 	if (!err)
 		w->st->tx_bytes += total;
 	else if (err == -EAGAIN)

@@ -11,8 +11,8 @@
 
 #include "view.h"
 
-/* @me: slot + 1, or KCM_TX_OWNER. */
-void txlock_get(struct kcm_txc *t, uint32_t me);
+/* @me: slot + 1, or KCM_TX_OWNER. @ctl: to the owner. False: the owner is gone. */
+bool txlock_get(struct kcm_txc *t, uint32_t me, int ctl);
 bool txlock_try(struct kcm_txc *t, uint32_t me);
 void txlock_put(struct kcm_txc *t);
 

@@ -67,16 +67,16 @@ static void die_at(struct kcm_worker *w, void *arg)
 		kcm_release(w, &m, 1);
 		break;
 	case P_LOCKED:
-		txlock_get(t, w->own);
+		txlock_get(t, w->own, w->ctl);
 		break;
 	case P_SENT:
 	case P_SENT_PART:
-		txlock_get(t, w->own);
+		txlock_get(t, w->own, w->ctl);
 		t->sending = len;
 		must(send(fd, reply, point == P_SENT ? len : 10, MSG_NOSIGNAL));
 		break;
 	case P_HANDING:
-		txlock_get(t, w->own);
+		txlock_get(t, w->own, w->ctl);
 		t->queued_bytes += len;
 		t->pending = 1;
 		break;
@@ -85,7 +85,7 @@ static void die_at(struct kcm_worker *w, void *arg)
 
 		/* As if the owner had the connection for a slow client. */
 		make_msg(big, 1, sizeof(big) - 8);
-		txlock_get(t, w->own);
+		txlock_get(t, w->own, w->ctl);
 		t->queued_bytes += sizeof(big);
 		t->pending = 1;
 		ok(wire_send(w->ctl, &rec, big, WIRE_DATA_MAX, NULL, 0, 0));
