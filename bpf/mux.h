@@ -172,7 +172,7 @@ struct kcm_mux_conf {
 	__u8 keep_on_error; /* after a framing error the connection stays open, unread */
 	__u8 home_ok;	    /* self-check: bytes that a program drops still wake epoll */
 	__u8 pad;
-	__u32 pad1;
+	__u32 epoch; /* counts owners: a worker of a former one has no business here any more */
 	struct kcm_frame frame;
 	/* Totals, written by the owner. Those of live connections are in kcm_conn. */
 	__u64 attached;

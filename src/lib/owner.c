@@ -271,6 +271,7 @@ static void reset_state(struct kcm_mux *m)
 	struct view *v = &m->v;
 	uint64_t key, next;
 
+	__atomic_fetch_add(&v->conf->epoch, 1, __ATOMIC_SEQ_CST);
 	while (!bpf_map_get_next_key(m->slots, NULL, &next)) {
 		key = next;
 		if (bpf_map_delete_elem(m->slots, &key))

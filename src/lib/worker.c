@@ -190,10 +190,9 @@ static void awake(struct kcm_worker *w)
 	struct kcm_bell_rec rec;
 	uint64_t n;
 
-	if (w->asleep) {
+	if (w->asleep && !worker_stale(w))
 		__atomic_fetch_and(&w->v.ctl->sleepers, ~(1ULL << w->slot), __ATOMIC_SEQ_CST);
-		w->asleep = false;
-	}
+	w->asleep = false;
 	while (bell_next(&w->bell, &rec))
 		;
 	if (read(w->evs[w->slot], &n, sizeof(n)) < 0)
@@ -224,6 +223,10 @@ int kcm_recv(struct kcm_worker *w, struct kcm_msg *msgs, unsigned int n, int tim
 		struct epoll_event ev[64];
 		int left = timeout_ms, r;
 
+		if (worker_stale(w)) {
+			w->gone = true;
+			return -EPIPE;
+		}
 		if (w->asleep && __builtin_expect(looked || timeout_ms == 0, 0))
 			awake(w);
 		got = take(w, msgs, n);
@@ -319,6 +322,8 @@ void kcm_release(struct kcm_worker *w, const struct kcm_msg *msgs, unsigned int 
 	uint64_t now = now_ns();
 	bool ring = false;
 
+	if (worker_stale(w))
+		return;
 	/* A reply that is still here when we die must find its message unreleased. */
 	if (w->stage_bytes && (w->v.conf->at_least_once || w->v.cfg.policy >= KCM_POLICY_CONN))
 		w->stage_err = kcm_flush(w);

@@ -31,6 +31,7 @@ struct kcm_worker {
 	bool may_home;
 	bool slow; /* our bit in ctl->slow is set */
 	bool gone; /* owner is gone */
+	uint32_t epoch; /* of our owner */
 	struct bell bell;
 	struct wconn *conns;
 	struct kcm_wstat *st;
@@ -68,6 +69,14 @@ static inline uint32_t id_gen(kcm_conn_id id)
 static inline kcm_conn_id make_id(uint32_t slot, uint32_t gen)
 {
 	return (uint64_t)(gen + 1) << 32 | slot;
+}
+
+/*
+ * Is this mux another owner's by now? Then nothing in it is ours: neither to take nor to release.
+ */
+static inline bool worker_stale(const struct kcm_worker *w)
+{
+	return LOAD(&w->v.conf->epoch) != w->epoch;
 }
 
 /* Records from the owner that come by themselves. Return: 0, -EPIPE. */
