@@ -20,3 +20,6 @@ attack() { timeout -k 5 120 "$BUILD/tests/attack_$1" "$2"; }
 @test "death: in the middle of a reply" { attack death sent_part; }
 @test "death: before a hand-over" { attack death handing; }
 @test "death: in the middle of a hand-over" { attack death handed_part; }
+@test "peer: workers do not wait for a client that reads no answers" { attack peer slow; }
+@test "peer: a worker notices that its owner was killed" { attack peer orphan; }
+@test "peer: a worker of a former owner leaves the new one alone" { attack peer outlived; }
