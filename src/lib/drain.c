@@ -181,6 +181,8 @@ void drain_take_asm(struct kcm_mux *m, struct oconn *o)
 	if (left_put(m, o, view_chunk_data(&m->v, &m->v.chunks[c->asm_chunk - 1]), c->asm_have,
 		     true))
 		conn_reset(m, o);
+	/* It began when it began, whoever has it. */
+	o->partial_ns = c->asm_since_ns;
 	asm_release(m, c);
 }
 
@@ -491,6 +493,8 @@ static ssize_t window(struct kcm_mux *m, struct oconn *o)
 	o->need = (uint32_t)ret;
 	if (o->left_n && !o->partial_ns)
 		o->partial_ns = now_ns();
+	if (o->left_n)
+		owner_arm_timeout(m);
 	if (o->need > KCM_CHUNK2_BYTES ||
 	    (!o->need && !n && have == size && size >= KCM_CHUNK1_BYTES)) {
 		ret = big_start(m, o);

@@ -110,6 +110,13 @@ void owner_note_timeout(struct kcm_mux *m, const struct oconn *o)
 	STORE(&m->v.prod->asm_told, 0);
 }
 
+/* There is an unfinished message. Not a look at once: most are finished long before. */
+void owner_arm_timeout(struct kcm_mux *m)
+{
+	if (!m->timer_on && m->least_timeout_ns)
+		timer_set(m, ns_to_timer_ms(m->least_timeout_ns / 4));
+}
+
 static void on_bell(struct kcm_mux *m)
 {
 	struct kcm_bell_rec rec;
@@ -128,9 +135,7 @@ static void on_bell(struct kcm_mux *m)
 				conn_watch(m, o, o->events & ~(uint32_t)EPOLLIN);
 			break;
 		case KCM_BELL_PARTIAL:
-			/* Not a look at once: most are finished long before. */
-			if (!m->timer_on && m->least_timeout_ns)
-				timer_set(m, ns_to_timer_ms(m->least_timeout_ns / 4));
+			owner_arm_timeout(m);
 			break;
 		case KCM_BELL_OPENED:
 			m->n_unadopted++;

@@ -130,6 +130,7 @@ enum poll_kind { POLL_CONN, POLL_MEMBER, POLL_BELL, POLL_EV, POLL_TIMER, POLL_LI
 
 /* owner.c */
 void owner_note_timeout(struct kcm_mux *m, const struct oconn *o);
+void owner_arm_timeout(struct kcm_mux *m);
 
 /* selfcheck.c */
 bool selfcheck_home(struct kcm_mux *m);
