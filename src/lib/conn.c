@@ -423,7 +423,8 @@ void conn_try_free(struct kcm_mux *m, struct oconn *o)
 		conn_free(m, o);
 		return;
 	}
-	if (m->v.conf->keep_on_error && (o->event == KCM_BAD_FRAME || o->event == KCM_TOO_BIG))
+	if (m->v.conf->keep_on_error && !o->rdhup &&
+	    (o->event == KCM_BAD_FRAME || o->event == KCM_TOO_BIG))
 		return;
 	if (o->event != KCM_CLOSED && o->event != KCM_TRUNCATED) {
 		uint8_t junk[4096];
