@@ -200,12 +200,12 @@ static void run(int argc, char **argv)
 	for (uint64_t end = now_ms() + KIT_WAIT; now_ms() < end && LOAD(&k.m->n_conns);)
 		usleep(1000);
 	printf("%u conns %u workers served %llu events %llu of %llu bad %llu order %llu "
-	       "redelivered %llu killed %d open %u in %llu ms\n",
+	       "redelivered %llu killed %d resets %llu open %u in %llu ms\n",
 	       opt.conns, opt.workers, (unsigned long long)sh->served,
 	       (unsigned long long)sh->events, (unsigned long long)k.m->v.conf->attached,
 	       (unsigned long long)sh->bad, (unsigned long long)sh->order_bad,
-	       (unsigned long long)sh->redelivered, killed, LOAD(&k.m->n_conns),
-	       (unsigned long long)(now_ms() - start));
+	       (unsigned long long)sh->redelivered, killed, (unsigned long long)k.m->v.conf->resets,
+	       LOAD(&k.m->n_conns), (unsigned long long)(now_ms() - start));
 	if (sh->bad || sh->order_bad || client_failed || LOAD(&k.m->n_conns))
 		die("failed");
 	if (!opt.kill && sh->events != k.m->v.conf->attached)
