@@ -226,8 +226,12 @@ static uint64_t load_of(struct kcm_worker *w, uint32_t slot)
 {
 	kcm_conn_id id = make_id(slot, LOAD(&w->v.conns[slot].gen));
 	int fd = worker_conn_fd(w, id), q = 0;
+	struct pollfd p = { .fd = fd };
 
 	if (fd < 0 || ioctl(fd, SIOCOUTQ, &q))
+		return UINT64_MAX;
+	/* Dead, and the owner does not know yet: nothing waits there, and nothing would arrive. */
+	if (poll(&p, 1, 0) > 0 && p.revents & (POLLERR | POLLHUP))
 		return UINT64_MAX;
 	return (uint64_t)q + LOAD(&w->v.tx[slot].queued_bytes);
 }
