@@ -128,7 +128,7 @@ static void ends_with_all(const char *frame, const struct end *ends, size_t n)
 	}
 }
 
-static void bad_length(int argc, char **argv)
+static void bad_length(kit_args)
 {
 	static const uint8_t tail[16] = { 0, 0, 0, 3, 'x', 'y', 'z' };
 	uint8_t both[16 + 5000];
@@ -138,15 +138,13 @@ static void bad_length(int argc, char **argv)
 		{ both, sizeof(both), 0, KCM_BAD_FRAME, EPROTO },
 	};
 
-	(void)argc;
-	(void)argv;
 	memcpy(both, tail, sizeof(tail));
 	msg_make(both + sizeof(tail), 1, 20, 5000);
 	/* Whole = length + 4, and at least 12: 3 is impossible. */
 	ends_with_all("len width=4 be hdr=12 counts-hdr adj=4 max=1M", ends, 2);
 }
 
-static void too_big(int argc, char **argv)
+static void too_big(kit_args)
 {
 	uint32_t one_more = htonl(MAX - 4 + 1), huge = htonl(0xffffffff);
 	struct end ends[] = {
@@ -159,8 +157,6 @@ static void too_big(int argc, char **argv)
 	kcm_conn_id a;
 	int fa;
 
-	(void)argc;
-	(void)argv;
 	ends_with_all(FRAME, ends, 2);
 	/* Exactly the maximum passes. */
 	kit_open(&k, FRAME);
@@ -178,13 +174,11 @@ static void too_big(int argc, char **argv)
 }
 
 /* No length says so: the delimiter does not come. */
-static void too_long_line(int argc, char **argv)
+static void too_long_line(kit_args)
 {
 	static const size_t limits[] = { 4000, 60000, 200000 };
 	char frame[32], *x = malloc(400000);
 
-	(void)argc;
-	(void)argv;
 	memset(x, 'x', 400000);
 	for (int i = 0; i < 3; i++) {
 		struct kit k = { 0 };
@@ -215,7 +209,7 @@ static void too_long_line(int argc, char **argv)
 	free(x);
 }
 
-static void truncated(int argc, char **argv)
+static void truncated(kit_args)
 {
 	static const size_t sizes[] = { 1, 4, 20000, 100000, BIG_PART - 1 };
 	uint8_t *part = malloc(BIG_PART);
@@ -225,8 +219,6 @@ static void truncated(int argc, char **argv)
 		{ part, 100, 3, KCM_CLOSED, ECONNRESET },
 	};
 
-	(void)argc;
-	(void)argv;
 	msg_make(part, 1, 99, BIG_PART);
 	for (int i = 0; i < 10; i++)
 		ends[i + 2] = (struct end){ part, sizes[i / 2], 1 + i % 2, KCM_TRUNCATED, EPIPE };
@@ -279,22 +271,18 @@ static void timeouts(bool from_socket, uint32_t ms)
 	kit_close(&k);
 }
 
-static void timeout_socket(int argc, char **argv)
+static void timeout_socket(kit_args)
 {
-	(void)argc;
-	(void)argv;
 	timeouts(true, 300);
 }
 
-static void timeout_opts(int argc, char **argv)
+static void timeout_opts(kit_args)
 {
-	(void)argc;
-	(void)argv;
 	timeouts(false, 300);
 }
 
 /* A long message that is too slow, in the owner's hands. */
-static void timeout_big(int argc, char **argv)
+static void timeout_big(kit_args)
 {
 	struct kit k = { .o.asm_timeout_ms = 300 };
 	uint8_t *part = malloc(BIG_PART);
@@ -302,8 +290,6 @@ static void timeout_big(int argc, char **argv)
 	kcm_conn_id id;
 	int fd;
 
-	(void)argc;
-	(void)argv;
 	kit_open(&k, FRAME);
 	w = kit_worker(&k);
 	fd = kit_conn(&k, &id);
@@ -321,7 +307,7 @@ static void timeout_big(int argc, char **argv)
 }
 
 /* After a bad frame the connection stays open: it can be answered, and goes with its client. */
-static void keep_on_error(int argc, char **argv)
+static void keep_on_error(kit_args)
 {
 	struct kit k = { .o.keep_on_error = 1 };
 	uint32_t bad = htonl(MAX * 2);
@@ -330,8 +316,6 @@ static void keep_on_error(int argc, char **argv)
 	char sorry[5];
 	int fa, fb;
 
-	(void)argc;
-	(void)argv;
 	kit_open(&k, FRAME);
 	w = kit_worker(&k);
 	fa = kit_conn(&k, &a);
@@ -361,11 +345,15 @@ static void keep_on_error(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static const struct kit_case cases[] = {
-		{ "bad-length", bad_length },	    { "too-big", too_big },
+		{ "bad-length", bad_length },
+		{ "too-big", too_big },
 		{ "too-long-line", too_long_line },
-		{ "truncated", truncated },	    { "timeout-socket", timeout_socket },
-		{ "timeout-opts", timeout_opts },   { "timeout-big", timeout_big },
-		{ "keep-on-error", keep_on_error }, { 0 },
+		{ "truncated", truncated },
+		{ "timeout-socket", timeout_socket },
+		{ "timeout-opts", timeout_opts },
+		{ "timeout-big", timeout_big },
+		{ "keep-on-error", keep_on_error },
+		{ 0 },
 	};
 
 	return kit_main(argc, argv, cases, 120);

@@ -12,7 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -33,6 +33,7 @@
 #define KIT_HEAD   12U
 #define KIT_WAIT   20000 /* ms: a hang detector, nothing is expected to take so long */
 #define kit_unused __attribute__((unused))
+#define kit_args   int argc kit_unused, char **argv kit_unused
 
 #define die(...)                                                                     \
 	do {                                                                         \
