@@ -3,9 +3,11 @@
 #define _GNU_SOURCE
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 int member_add(struct kcm_mux *m, int fd)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
+	socklen_t len = sizeof(int);
 
 	for (uint32_t i = 0; i < m->v.conf->n_workers; i++) {
 		if (m->members[i].fd >= 0)
@@ -21,6 +24,8 @@ int member_add(struct kcm_mux *m, int fd)
 		ev.data.u64 = POLL_DATA(POLL_MEMBER, i);
 		if (epoll_ctl(m->ep, EPOLL_CTL_ADD, fd, &ev))
 			return -errno;
+		if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &m->members[i].sndbuf, &len))
+			m->members[i].sndbuf = 0;
 		m->members[i].fd = fd;
 		m->members[i].bell_fd = -1;
 		m->members[i].welcomed = m->members[i].on = m->members[i].bye = false;
@@ -183,6 +188,13 @@ void members_catch_up(struct kcm_mux *m)
 	m->catching_up = false;
 }
 
+static bool has_room(const struct member *w)
+{
+	int queued = 0;
+
+	return !ioctl(w->fd, SIOCOUTQ, &queued) && queued < w->sndbuf / 2;
+}
+
 void member_tell_gone(struct kcm_mux *m, struct oconn *o)
 {
 	struct wire_rec rec = { .type = WIRE_GONE, .conn = oconn_id(o) };
@@ -190,8 +202,11 @@ void member_tell_gone(struct kcm_mux *m, struct oconn *o)
 	for (uint64_t h = o->holders; h; h &= h - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(h);
 
-		/* If it is not heard, the worker finds out by the generation. */
-		if (i < KCM_WORKERS_MAX && m->members[i].fd >= 0)
+		/*
+		 * If it is not heard, the worker finds out by the generation. Half of the buffer
+		 * is for answers: no worker is given up because it hears too much of this.
+		 */
+		if (i < KCM_WORKERS_MAX && m->members[i].fd >= 0 && has_room(&m->members[i]))
 			wire_send(m->members[i].fd, &rec, NULL, 0, NULL, 0, MSG_DONTWAIT);
 	}
 }

@@ -77,6 +77,7 @@ struct oconn {
 struct member {
 	int fd; /* control socket, -1 = free slot */
 	int bell_fd;
+	int sndbuf; /* bytes that fit into its control socket */
 	bool welcomed;
 	bool on;
 	bool bye;		/* said that it leaves */

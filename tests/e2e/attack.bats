@@ -23,3 +23,4 @@ attack() { timeout -k 5 120 "$BUILD/tests/attack_$1" "$2"; }
 @test "peer: workers do not wait for a client that reads no answers" { attack peer slow; }
 @test "peer: a worker notices that its owner was killed" { attack peer orphan; }
 @test "peer: a worker of a former owner leaves the new one alone" { attack peer outlived; }
+@test "peer: a busy worker misses the end of a thousand connections" { attack peer ended; }

@@ -147,9 +147,9 @@ static __attribute__((unused)) pid_t rig_process(struct rig *r,
 		struct kcm_worker *w;
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (int i = 3; i < 1024; i++)
-			if (i != fd)
-				close(i);
+		if (fd > 3)
+			must(close_range(3, (unsigned int)fd - 1, 0));
+		must(close_range((unsigned int)fd + 1, ~0U, 0));
 		ok(kcm_worker_open_fd(fd, &w));
 		serve(w, arg);
 		kcm_worker_close(w);

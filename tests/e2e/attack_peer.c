@@ -218,12 +218,81 @@ static void outlived(void)
 	ok(kcm_mux_delete(r.name, 0));
 }
 
+/* Waits in message 666 until it is told; answers everything. */
+static void wait_in_666(struct kcm_worker *w, void *arg)
+{
+	struct kcm_msg m;
+	int n;
+
+	(void)arg;
+	while ((n = kcm_recv(w, &m, 1, -1)) >= 0) {
+		if (n && m.event == KCM_MESSAGE) {
+			if (check_msg(m.data, m.len) == 666) {
+				shared[1] = 1;
+				while (!shared[2])
+					usleep(1000);
+			}
+			kcm_send(w, m.conn, m.data, m.len, 0);
+		}
+		kcm_release(w, &m, (unsigned int)n);
+	}
+}
+
+/*
+ * While a worker is busy, hundreds of connections end that it has descriptors of. That the owner
+ * can't tell it about them all is no reason to take it for dead.
+ */
+static void ended(void)
+{
+	enum { N = 1000 };
+	struct kcm_mux_opts o;
+	static int c[N];
+	struct rig r;
+	pid_t p, q;
+	int d;
+
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	rig_options(&o, "u32be");
+	o.conns = N + 10;
+	rig_open(&r, &o);
+	p = rig_process(&r, wait_in_666, NULL);
+	for (int i = 0; i < N; i++) {
+		c[i] = rig_dial(&r, NULL);
+		send_msg(c[i], 1, 10);
+		if (recv_msg(c[i], LONG_MS) != 1)
+			die("no answer");
+	}
+	d = rig_dial(&r, NULL);
+	send_msg(d, 666, 10);
+	while (!shared[1])
+		usleep(1000);
+	q = rig_process(&r, echo, NULL);
+	for (int i = 0; i < N; i++)
+		close(c[i]);
+	for (unsigned int conns = N, workers; conns > 1; usleep(1000))
+		kcm_mux_counts(r.m, &conns, &workers);
+	usleep(100000);
+	kill(q, SIGKILL);
+	waitpid(q, NULL, 0);
+	c[0] = rig_dial(&r, NULL);
+	send_msg(c[0], 2, 10);
+	shared[2] = 1;
+	if (recv_msg(d, LONG_MS) != 666 || recv_msg(c[0], LONG_MS) != 2)
+		die("a busy worker was given up");
+	close(c[0]);
+	close(d);
+	must_be_idle(&r);
+	kill(p, SIGKILL);
+	rig_close(&r);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct scenario all[] = {
 		{ "slow", slow },
 		{ "orphan", orphan },
 		{ "outlived", outlived },
+		{ "ended", ended },
 		{ 0 },
 	};
 
