@@ -477,10 +477,15 @@ int kcm_verdict(struct __sk_buff *skb)
 	bpf_loop(KCM_STEPS_MAX, walk_step, &r, 0);
 	if (c->w.published && kcm_cfg.policy == KCM_POLICY_LEAST)
 		wake_shared(r.slot, c->gen);
+	c->settled_seq = seq + c->w.used;
 	if (c->w.used >= c->w.skb_bytes)
 		return SK_DROP; /* all settled; shows as a drop in `ss`, nothing is lost */
-	if (c->hold == KCM_HOLD_NONE)
-		hold(c, KCM_HOLD_SPACE); /* KCM_STEPS_MAX */
+	if (c->hold == KCM_HOLD_NONE) {
+		/* KCM_STEPS_MAX */
+		if (c->w.chunk)
+			chunk_drop(c->w.chunk - 1);
+		hold(c, KCM_HOLD_SPACE);
+	}
 	c->hold_seq = seq;
 	c->hold_skip = c->w.used;
 	c->hold_id++;

@@ -309,19 +309,31 @@ undo:
 bool conn_seize(struct kcm_mux *m, struct oconn *o)
 {
 	struct kcm_conn *c = &m->v.conns[o->slot];
+	bool active;
 	uint8_t b;
 
 	(void)m;
-	if (!CAS(&c->state, KCM_CONN_ACTIVE, KCM_CONN_HELD) &&
-	    !CAS(&c->state, KCM_CONN_RESUME, KCM_CONN_HELD) && LOAD(&c->state) != KCM_CONN_HELD &&
-	    LOAD(&c->state) != KCM_CONN_NEW)
-		return false;
+	/* Again and again: the program may resume in between. */
+	while (!(active = CAS(&c->state, KCM_CONN_ACTIVE, KCM_CONN_HELD)) &&
+	       !CAS(&c->state, KCM_CONN_RESUME, KCM_CONN_HELD)) {
+		uint32_t s = LOAD(&c->state);
+
+		if (s == KCM_CONN_HELD || s == KCM_CONN_NEW)
+			break;
+		if (s != KCM_CONN_ACTIVE && s != KCM_CONN_RESUME)
+			return false;
+	}
 	/*
 	 * A program that saw the old state runs with the socket locked; recv() takes that lock, so
 	 * after it none does.
 	 */
 	if (recv(o->fd, &b, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EBADF)
 		return false;
+	if (active && o->hold_id == c->hold_id) {
+		/* Nothing was held: what is in the socket begins where the program ended. */
+		c->hold_seq = c->settled_seq;
+		o->pos = o->skip = 0;
+	}
 	return true;
 }
 
