@@ -171,19 +171,20 @@ static void asm_release(struct kcm_mux *m, struct kcm_conn *c)
 	c->asm_chunk = 0;
 }
 
-/* The unfinished message that BPF had begun comes before what is left. */
-void drain_take_asm(struct kcm_mux *m, struct oconn *o)
+/* The unfinished message that BPF had begun comes before what is left. Return: 0, -ENOMEM. */
+int drain_take_asm(struct kcm_mux *m, struct oconn *o)
 {
 	struct kcm_conn *c = &m->v.conns[o->slot];
+	int err;
 
 	if (!c->asm_chunk || c->asm_chunk > m->v.n_chunks)
-		return;
-	if (left_put(m, o, view_chunk_data(&m->v, &m->v.chunks[c->asm_chunk - 1]), c->asm_have,
-		     true))
-		conn_reset(m, o);
+		return 0;
+	err = left_put(m, o, view_chunk_data(&m->v, &m->v.chunks[c->asm_chunk - 1]), c->asm_have,
+		       true);
 	/* It began when it began, whoever has it. */
 	o->partial_ns = c->asm_since_ns;
 	asm_release(m, c);
+	return err;
 }
 
 void drain_forget(struct kcm_mux *m, struct oconn *o)
@@ -618,11 +619,15 @@ again:
 	if (LOAD(&c->state) == KCM_CONN_HELD && o->hold_id != c->hold_id) {
 		o->hold_id = c->hold_id;
 		o->pos = 0;
+		o->partial_ns = 0;
 		o->skip = c->hold_skip;
 		if (c->hold < KCM_HOLD_MAX)
 			m->v.conf->rr_holds[c->hold]++;
 	}
-	drain_take_asm(m, o);
+	if (drain_take_asm(m, o)) {
+		conn_end(m, o, KCM_CLOSED, ENOMEM);
+		return;
+	}
 	for (;;) {
 		uint32_t before = o->pos;
 		ssize_t r;

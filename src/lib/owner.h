@@ -156,7 +156,7 @@ void drain_run(struct kcm_mux *m);
 int drain_chunk(struct kcm_mux *m, uint32_t bytes);
 int drain_keep(struct kcm_mux *m, struct oconn *o, const void *p, size_t n);
 void drain_forget(struct kcm_mux *m, struct oconn *o);
-void drain_take_asm(struct kcm_mux *m, struct oconn *o);
+int drain_take_asm(struct kcm_mux *m, struct oconn *o);
 void drain_wake(struct kcm_mux *m, uint64_t lanes);
 void drain_wake_again(struct kcm_mux *m);
 
