@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "owner.h"
+#include "txlock.h"
 
 #ifndef SO_COOKIE
 #define SO_COOKIE 57
@@ -243,7 +244,7 @@ void conn_sweep_unadopted(struct kcm_mux *m)
 
 int kcm_attach(struct kcm_mux *m, int fd, const void *early, size_t early_bytes, kcm_conn_id *id)
 {
-	uint64_t cookie;
+	uint64_t cookie, one = 1;
 	struct oconn *o;
 	uint32_t known;
 	int slot, err;
@@ -272,6 +273,8 @@ int kcm_attach(struct kcm_mux *m, int fd, const void *early, size_t early_bytes,
 	err = err ?: conn_watch(m, o, 0);
 	if (err)
 		goto undo;
+	if (id)
+		*id = oconn_id(o);
 	/* The common case, a fresh connection: into the map at once, so that errors are the
 	 * caller's. */
 	if (!early_bytes) {
@@ -285,12 +288,13 @@ int kcm_attach(struct kcm_mux *m, int fd, const void *early, size_t early_bytes,
 			goto done;
 		}
 	}
-	drain(m, o);
+	drain(m, o); /* its end may be in there: @o may be gone */
 done:
-	if (id)
-		*id = oconn_id(o);
 	err = 0;
 out:
+	/* The service thread sleeps without knowing what we queued. */
+	if (m->run && write(m->ev, &one, sizeof(one)) < 0)
+		err = err ?: 0;
 	pthread_mutex_unlock(&m->lock);
 	return err;
 undo:
@@ -435,7 +439,7 @@ void conn_try_free(struct kcm_mux *m, struct oconn *o)
 		conn_free(m, o);
 		return;
 	}
-	if (m->v.conf->keep_on_error && !o->rdhup &&
+	if (m->v.conf->keep_on_error && !o->hup &&
 	    (o->event == KCM_BAD_FRAME || o->event == KCM_TOO_BIG))
 		return;
 	if (o->event != KCM_CLOSED && o->event != KCM_TRUNCATED) {
@@ -504,9 +508,11 @@ void conn_free(struct kcm_mux *m, struct oconn *o)
 int kcm_detach(struct kcm_mux *m, kcm_conn_id id, void **rest, size_t *rest_bytes)
 {
 	uint32_t slot = (uint32_t)id;
+	socklen_t len = sizeof(int);
 	uint64_t park_key, fd64;
+	int fd, rcvbuf = 1 << 20;
+	struct kcm_txc *t;
 	struct oconn *o;
-	int fd;
 
 	*rest = NULL;
 	*rest_bytes = 0;
@@ -516,15 +522,22 @@ int kcm_detach(struct kcm_mux *m, kcm_conn_id id, void **rest, size_t *rest_byte
 		pthread_mutex_unlock(&m->lock);
 		return -ENOTCONN;
 	}
-	if (o->tx_head || o->tx_early || LOAD(&m->v.tx[slot].pending)) {
-		pthread_mutex_unlock(&m->lock);
-		return -EBUSY;
-	}
 	if (m->v.cfg.mode == KCM_MODE_STRPARSER && o->inserted) {
 		/* Half a message may be inside the stream parser, where nobody gets it back from.
 		 */
 		pthread_mutex_unlock(&m->lock);
 		return -EOPNOTSUPP;
+	}
+	/* Replies on their way would be lost, or torn. */
+	t = &m->v.tx[slot];
+	if (!txlock_try(t, KCM_TX_OWNER)) {
+		pthread_mutex_unlock(&m->lock);
+		return -EBUSY;
+	}
+	if (o->tx_head || o->tx_early || LOAD(&t->seq) != o->tx_next) {
+		txlock_put(t);
+		pthread_mutex_unlock(&m->lock);
+		return -EBUSY;
 	}
 	conn_seize(m, o);
 	if (o->hold_id != m->v.conns[slot].hold_id) {
@@ -543,7 +556,9 @@ int kcm_detach(struct kcm_mux *m, kcm_conn_id id, void **rest, size_t *rest_byte
 		bpf_map_delete_elem(m->socks, &o->cookie);
 		o->inserted = false;
 	}
-	for (;;) {
+	/* Not for ever if the peer is quick: what is not in that map can stay in the socket. */
+	getsockopt(o->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, &len);
+	for (ssize_t got = 0; got < 2 * (ssize_t)rcvbuf;) {
 		uint8_t buf[16384];
 		ssize_t r =
 			recv(o->fd, buf, o->skip && o->skip < sizeof(buf) ? o->skip : sizeof(buf),
@@ -551,6 +566,7 @@ int kcm_detach(struct kcm_mux *m, kcm_conn_id id, void **rest, size_t *rest_byte
 
 		if (r <= 0)
 			break;
+		got += r;
 		if (o->skip) {
 			o->skip -= (uint32_t)r < o->skip ? (uint32_t)r : o->skip;
 			continue;
@@ -580,6 +596,7 @@ int kcm_detach(struct kcm_mux *m, kcm_conn_id id, void **rest, size_t *rest_byte
 	m->v.conf->detached++;
 	/* Its messages are still out: the slot stays until they are released. */
 	tx_drop(m, o);
+	txlock_put(t);
 	o->stopped = o->event_done = true;
 	m->n_closing++;
 	o->published = m->v.conns[slot].msgs;

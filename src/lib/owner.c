@@ -163,6 +163,7 @@ static void on_conn(struct kcm_mux *m, uint32_t slot, uint32_t events)
 	if (m->conns[slot] != o)
 		return;
 	o->rdhup |= !!(events & EPOLLRDHUP);
+	o->hup |= !!(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		drain(m, o);
 }

@@ -51,6 +51,7 @@ struct oconn {
 	bool big_on;
 	uint64_t big_off, big_have, big_need, big_cap; /* big_need 0 = not known */
 	bool rdhup;
+	bool hup; /* there will be nothing more, read or unread */
 	uint64_t eof_ns, rx_base; /* mode strparser: see strp_end() */
 	bool inserted;		  /* in kcm_socks */
 	bool eof;
