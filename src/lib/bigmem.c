@@ -49,8 +49,10 @@ int64_t big_alloc(struct kcm_mux *m, uint64_t bytes)
 	big_collect(m);
 	for (; *at && (*at)->off - from < bytes; at = &(*at)->next)
 		from = (*at)->off + (*at)->bytes;
-	if (!*at && (from > m->v.big_bytes || m->v.big_bytes - from < bytes))
+	if (!*at && (from > m->v.big_bytes || m->v.big_bytes - from < bytes)) {
+		m->big_short_ns = now_ns();
 		return -ENOSPC;
+	}
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;

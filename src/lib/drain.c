@@ -79,7 +79,10 @@ int drain_chunk(struct kcm_mux *m, uint32_t bytes)
 {
 	int id = queue_chunk_new(&m->v, bytes);
 
-	m->no_room |= id < 0 && bytes <= KCM_CHUNK0_BYTES;
+	if (id < 0 && bytes <= KCM_CHUNK0_BYTES) {
+		m->no_room = true;
+		m->no_room_ns = now_ns();
+	}
 	return id;
 }
 
@@ -444,10 +447,13 @@ static ssize_t window(struct kcm_mux *m, struct oconn *o)
 	if (have)
 		memcpy(p, o->left, have);
 	if (have == o->left_n && have < size) {
-		if (o->left_n && m->left_bytes > OWNER_LEFT_MAX)
+		/* With much left over already, don't let every connection add a chunkful. */
+		uint32_t room = m->left_bytes > OWNER_LEFT_MAX ? KCM_CHUNK0_BYTES : UINT32_MAX;
+
+		if (o->left_n && m->left_bytes > OWNER_LEFT_MAX && !o->hup)
 			r = -ENOSPC;
 		else
-			r = stream_read(o, p + have, size - have);
+			r = stream_read(o, p + have, room < size - have ? room : size - have);
 		if (r > 0)
 			have += (uint32_t)r;
 	}

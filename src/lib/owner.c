@@ -22,6 +22,7 @@
 #include "pin.h"
 
 #define STARVED_POLL_MS 2
+#define PRESSURE_FRESH_NS 1000000000ULL
 #define PRESSURE_EVICT_NS \
 	10000000000ULL /* an unfinished message that blocks others lives so long */
 
@@ -49,14 +50,34 @@ static uint64_t limit_ns(const struct kcm_mux *m, const struct oconn *o)
 }
 
 /*
+ * Is the memory for unfinished messages itself the problem? Not while whole ones wait for workers:
+ * then the mux is only slow, and no peer is to blame.
+ */
+static bool pressure(const struct kcm_mux *m, uint64_t now)
+{
+	if (now - m->no_room_ns < PRESSURE_FRESH_NS)
+		return false;
+	if (m->left_bytes > OWNER_LEFT_MAX / 2)
+		return true;
+	if (now - m->big_short_ns >= PRESSURE_FRESH_NS)
+		return false;
+	for (const struct big_block *b = m->big; b; b = b->next)
+		if (b->published)
+			return false;
+	return true;
+}
+
+/*
  * Assembly time-outs. The timer runs only while there are unfinished messages that may time out:
  * BPF tells of the first one (KCM_BELL_PARTIAL), then not again before asm_told is reset.
  */
 static void sweep(struct kcm_mux *m)
 {
 	uint64_t now = now_ns(), least = UINT64_MAX;
-	bool pressure = m->n_starved || m->left_bytes > OWNER_LEFT_MAX / 2;
+	bool pressed = pressure(m, now);
 
+	/* Before the look: what begins behind it rings again. */
+	__atomic_store_n(&m->v.prod->asm_told, m->least_timeout_ns == 0, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < m->v.cfg.n_conns; i++) {
 		struct oconn *o = m->conns[i];
 		struct kcm_conn *c = &m->v.conns[i];
@@ -66,12 +87,16 @@ static void sweep(struct kcm_mux *m)
 		if (!o || o->stopped)
 			continue;
 		max = limit_ns(m, o);
-		if (pressure && (!max || max > PRESSURE_EVICT_NS))
+		if (pressed && (!max || max > PRESSURE_EVICT_NS))
 			max = PRESSURE_EVICT_NS;
 		mine = o->left_n || o->big_on;
 		since = mine ? o->partial_ns : c->asm_since_ns;
 		if (!max || !since || (!mine && !LOAD(&c->asm_chunk)))
 			continue;
+		if (mine && o->starved && !pressed) {
+			/* It waits for us, not for its peer. */
+			o->partial_ns = since = now;
+		}
 		if (now > since && now - since >= max) {
 			if (!mine) {
 				/* The program may be finishing it: look again when it can't. */
@@ -91,12 +116,7 @@ static void sweep(struct kcm_mux *m)
 		conn_sweep_unadopted(m);
 	if (m->n_unadopted && least > 1000000000ULL)
 		least = 1000000000ULL;
-	if (least != UINT64_MAX) {
-		timer_set(m, ns_to_timer_ms(least));
-		return;
-	}
-	timer_set(m, 0);
-	STORE(&m->v.prod->asm_told, m->least_timeout_ns == 0);
+	timer_set(m, least == UINT64_MAX ? 0 : ns_to_timer_ms(least));
 }
 
 /* The shortest time-out of all connections so far; 0 = none has one. */

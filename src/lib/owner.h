@@ -111,6 +111,7 @@ struct kcm_mux {
 	uint32_t n_starved;
 	bool woke_one; /* of several that slept: see whether it comes */
 	bool no_room;  /* no chunk was free in this round */
+	uint64_t no_room_ns, big_short_ns; /* when there was no chunk, no big memory */
 	uint32_t n_closing;
 	uint64_t least_timeout_ns; /* see owner_note_timeout() */
 	uint32_t n_unadopted;	   /* attached by kcm_sockops, kcm_attach() still to come */
