@@ -24,3 +24,11 @@ attack() { timeout -k 5 120 "$BUILD/tests/attack_$1" "$2"; }
 @test "peer: a worker notices that its owner was killed" { attack peer orphan; }
 @test "peer: a worker of a former owner leaves the new one alone" { attack peer outlived; }
 @test "peer: a busy worker misses the end of a thousand connections" { attack peer ended; }
+@test "stream: half a message of any size times out" { attack stream halves; }
+@test "stream: overload with small messages, and their end" { attack stream overload_small; }
+@test "stream: overload with messages of 40 KB" { attack stream overload_mid; }
+@test "stream: overload with messages of 3 MB" { attack stream overload_big; }
+@test "stream: overload for longer than memory waits for a message" { attack stream overload_long; }
+@test "stream: kept after an error, until the client goes" { attack stream kept; }
+@test "stream: thousands of unfinished messages are bounded" { attack stream unfinished; }
+@test "stream: urgent bytes" { attack stream urgent; }

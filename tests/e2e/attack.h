@@ -34,29 +34,29 @@
 
 static const char *scenario = "";
 
-#define die(...)                                             \
-	do {                                                 \
-		fprintf(stderr, "attack %s: ", scenario);    \
-		fprintf(stderr, __VA_ARGS__);                \
-		fprintf(stderr, " (line %d)\n", __LINE__);   \
-		exit(1);                                     \
+#define die(...)                                           \
+	do {                                               \
+		fprintf(stderr, "attack %s: ", scenario);  \
+		fprintf(stderr, __VA_ARGS__);              \
+		fprintf(stderr, " (line %d)\n", __LINE__); \
+		exit(1);                                   \
 	} while (0)
 
-#define must(expr)                                                         \
-	({                                                                 \
-		long r_ = (expr);                                          \
-		if (r_ < 0)                                                \
+#define must(expr)                                                                \
+	({                                                                        \
+		long r_ = (expr);                                                 \
+		if (r_ < 0)                                                       \
 			die("%s: %s", #expr, strerror(errno ? errno : -(int)r_)); \
-		r_;                                                        \
+		r_;                                                               \
 	})
 
 /* For functions that return -errno. */
-#define ok(expr)                                                \
-	({                                                      \
-		long r_ = (expr);                               \
-		if (r_ < 0)                                     \
+#define ok(expr)                                                  \
+	({                                                        \
+		long r_ = (expr);                                 \
+		if (r_ < 0)                                       \
 			die("%s: %s", #expr, strerror(-(int)r_)); \
-		r_;                                             \
+		r_;                                               \
 	})
 
 struct rig {
@@ -136,9 +136,8 @@ static __attribute__((unused)) struct kcm_worker *rig_worker(struct rig *r)
 }
 
 /* A worker process that runs @serve; it keeps nothing else of ours. */
-static __attribute__((unused)) pid_t rig_process(struct rig *r,
-						 void (*serve)(struct kcm_worker *, void *),
-						 void *arg)
+static __attribute__((unused)) pid_t
+rig_process(struct rig *r, void (*serve)(struct kcm_worker *, void *), void *arg)
 {
 	int fd = (int)ok(kcm_mux_worker_fd(r->m));
 	pid_t pid = (pid_t)must(fork());

@@ -10,16 +10,16 @@
 #include "../../src/lib/worker.h"
 
 enum point {
-	P_GIVEN,	/* message in hand */
-	P_DONE,		/* released, chunk not freed */
-	P_FREED,	/* chunk freed, not marked */
-	P_UNCOUNTED,	/* chunk marked, message not counted */
-	P_KEPT,		/* released and a reply kept back */
-	P_LOCKED,	/* connection locked */
-	P_SENT,		/* reply sent, not accounted */
-	P_SENT_PART,	/* part of a reply sent */
-	P_HANDING,	/* hand-over announced, not sent */
-	P_HANDED_PART,	/* part of a hand-over sent */
+	P_GIVEN,       /* message in hand */
+	P_DONE,	       /* released, chunk not freed */
+	P_FREED,       /* chunk freed, not marked */
+	P_UNCOUNTED,   /* chunk marked, message not counted */
+	P_KEPT,	       /* released and a reply kept back */
+	P_LOCKED,      /* connection locked */
+	P_SENT,	       /* reply sent, not accounted */
+	P_SENT_PART,   /* part of a reply sent */
+	P_HANDING,     /* hand-over announced, not sent */
+	P_HANDED_PART, /* part of a hand-over sent */
 };
 
 struct plan {
@@ -135,10 +135,10 @@ static void run(const struct plan *plan)
 	rig_close(&r);
 }
 
-#define SCENARIO(name, ...)                                   \
-	static void name(void)                                \
-	{                                                     \
-		run(&(const struct plan){ __VA_ARGS__ });     \
+#define SCENARIO(name, ...)                               \
+	static void name(void)                            \
+	{                                                 \
+		run(&(const struct plan){ __VA_ARGS__ }); \
 	}
 
 SCENARIO(given, .point = P_GIVEN)
@@ -155,11 +155,16 @@ SCENARIO(handed_part, .point = P_HANDED_PART, .resets = true)
 int main(int argc, char **argv)
 {
 	static const struct scenario all[] = {
-		{ "given", given },	      { "done", done },
-		{ "freed", freed },	      { "uncounted", uncounted },
-		{ "kept", kept },	      { "locked", locked },
-		{ "sent", sent },	      { "sent_part", sent_part },
-		{ "handing", handing },	      { "handed_part", handed_part },
+		{ "given", given },
+		{ "done", done },
+		{ "freed", freed },
+		{ "uncounted", uncounted },
+		{ "kept", kept },
+		{ "locked", locked },
+		{ "sent", sent },
+		{ "sent_part", sent_part },
+		{ "handing", handing },
+		{ "handed_part", handed_part },
 		{ 0 },
 	};
 

@@ -229,8 +229,8 @@ int main(int argc, char **argv)
 {
 	static const struct scenario all[] = {
 		{ "stopped", stopped }, { "stopped_big", stopped_big },
-		{ "full", full },	{ "uneven", uneven },	{ "lanes", lanes },
-		{ 0 },
+		{ "full", full },	{ "uneven", uneven },
+		{ "lanes", lanes },	{ 0 },
 	};
 
 	return run_scenarios(all, argc, argv);
