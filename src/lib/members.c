@@ -27,11 +27,43 @@ int member_add(struct kcm_mux *m, int fd)
 		if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &m->members[i].sndbuf, &len))
 			m->members[i].sndbuf = 0;
 		m->members[i].fd = fd;
-		m->members[i].bell_fd = -1;
 		m->members[i].welcomed = m->members[i].on = m->members[i].bye = false;
 		return (int)i;
 	}
 	return -ENOSPC;
+}
+
+/*
+ * The doorbell of a slot stays when its worker leaves: changing a map of maps waits until no
+ * program runs any more (RCU), tens of milliseconds in which nobody would be served.
+ */
+static int make_bell(struct kcm_mux *m, uint32_t slot)
+{
+	int fd, err;
+
+	if (m->members[slot].bell_fd >= 0)
+		return 0;
+	fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "kcm_bell", 0, 0, 4096, NULL);
+	if (fd < 0)
+		return -errno;
+	if (bpf_map_update_elem(m->bells, &slot, &fd, BPF_ANY)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	m->members[slot].bell_fd = fd;
+	return 0;
+}
+
+void members_close(struct kcm_mux *m)
+{
+	for (uint32_t i = 0; i < KCM_WORKERS_MAX; i++) {
+		member_gone(m, i, false);
+		if (m->members[i].bell_fd < 0)
+			continue;
+		bpf_map_delete_elem(m->bells, &i);
+		close(m->members[i].bell_fd);
+	}
 }
 
 static int welcome(struct kcm_mux *m, uint32_t slot)
@@ -39,25 +71,19 @@ static int welcome(struct kcm_mux *m, uint32_t slot)
 	struct wire_rec rec = {
 		.type = WIRE_WELCOME, .a = slot, .b = m->v.conf->n_workers, .c = m->v.big_bytes
 	};
-	int fds[WIRE_FDS_MAX], n = 0, err, bell;
+	int fds[WIRE_FDS_MAX], n = 0, err;
 	struct kcm_wstat *st = &m->v.wstats[slot];
 	struct ucred cr = { 0 };
 	socklen_t len = sizeof(cr);
 
-	LIBBPF_OPTS(bpf_map_create_opts, o);
-	bell = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "kcm_bell", 0, 0, 4096, &o);
-	if (bell < 0)
-		return -errno;
-	if (bpf_map_update_elem(m->bells, &slot, &bell, BPF_ANY)) {
-		err = -errno;
-		close(bell);
+	err = make_bell(m, slot);
+	if (err)
 		return err;
-	}
 	for (; n < VIEW_MAPS; n++)
 		fds[n] = m->maps[n];
 	fds[n++] = m->tx_fd;
 	fds[n++] = m->big_ro;
-	fds[n++] = bell;
+	fds[n++] = m->members[slot].bell_fd;
 	fds[n++] = m->ev;
 	for (uint32_t i = 0; i < m->v.conf->n_workers; i++)
 		fds[n++] = m->evs[i];
@@ -66,7 +92,6 @@ static int welcome(struct kcm_mux *m, uint32_t slot)
 		st->pid = (uint32_t)cr.pid;
 	st->start_ns = now_ns();
 	st->state = KCM_WORKER_ON;
-	m->members[slot].bell_fd = bell;
 	m->members[slot].welcomed = m->members[slot].on = true;
 	m->n_members++;
 	err = wire_send(m->members[slot].fd, &rec, NULL, 0, fds, n, MSG_DONTWAIT);
@@ -344,9 +369,6 @@ void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
 	m->v.wstats[slot].held_msgs = 0; /* or messages_out() would see them for ever */
 	STORE(&m->v.wstats[slot].claiming, 0);
 	m->v.wstats[slot].state = KCM_WORKER_NONE;
-	bpf_map_delete_elem(m->bells, &slot);
-	close(w->bell_fd);
-	w->bell_fd = -1;
 	for (uint32_t i = 0; i < m->v.cfg.n_conns; i++)
 		if (m->conns[i]) {
 			m->conns[i]->holders &= ~bit;

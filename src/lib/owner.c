@@ -21,7 +21,7 @@
 #include "owner.h"
 #include "pin.h"
 
-#define STARVED_POLL_MS 2
+#define STARVED_POLL_MS	  2
 #define PRESSURE_FRESH_NS 1000000000ULL
 #define PRESSURE_EVICT_NS \
 	10000000000ULL /* an unfinished message that blocks others lives so long */
@@ -501,8 +501,7 @@ void kcm_mux_close(struct kcm_mux *m)
 			conn_seize(m, m->conns[i]);
 			conn_free(m, m->conns[i]);
 		}
-	for (uint32_t i = 0; i < KCM_WORKERS_MAX; i++)
-		member_gone(m, i, false);
+	members_close(m);
 	while (m->big)
 		big_free(m, m->big->off);
 	if (m->listener >= 0) {
