@@ -32,3 +32,4 @@ attack() { timeout -k 5 120 "$BUILD/tests/attack_$1" "$2"; }
 @test "stream: kept after an error, until the client goes" { attack stream kept; }
 @test "stream: thousands of unfinished messages are bounded" { attack stream unfinished; }
 @test "stream: urgent bytes" { attack stream urgent; }
+@test "death: hundreds of workers killed under load leave nothing behind" { attack death storm; }

@@ -258,6 +258,27 @@ static __attribute__((unused)) void echo(struct kcm_worker *w, void *arg)
 	}
 }
 
+/* What is left, for whoever has to find out why. */
+static __attribute__((unused)) void rig_show(struct rig *r)
+{
+	for (uint32_t i = 0; i < r->v.cfg.n_conns; i++) {
+		const struct kcm_conn *c = &r->v.conns[i];
+
+		if (c->state != KCM_CONN_FREE)
+			fprintf(stderr, "slot %u gen %u state %d hold %d messages %llu\n", i,
+				c->gen, (int)c->state, (int)c->hold, (unsigned long long)c->msgs);
+	}
+	for (uint32_t i = 0; i < r->v.n_chunks; i++) {
+		const struct kcm_chunk *ch = &r->v.chunks[i];
+		uint32_t s = LOAD(&r->v.claims[i].state);
+
+		if (KCM_STATE_ST(s) != KCM_CHUNK_FREE)
+			fprintf(stderr, "chunk %u state %u kind %d slot %u gen %u n %u own %llx\n",
+				i, KCM_STATE_ST(s), (int)ch->kind, ch->conn, ch->conn_gen, ch->n,
+				(unsigned long long)r->v.claims[i].own[0]);
+	}
+}
+
 /* Nothing is out any more: no connection, no chunk, no unfinished message. */
 static __attribute__((unused)) void must_be_idle(struct rig *r)
 {
@@ -274,9 +295,11 @@ static __attribute__((unused)) void must_be_idle(struct rig *r)
 			asms += LOAD(&r->v.prod->n_asm[c]);
 		if (!conns && !chunks && !asms)
 			return;
-		if (clock_ms() > end)
+		if (clock_ms() > end) {
+			rig_show(r);
 			die("left behind: %u connections, %u chunks, %u unfinished", conns, chunks,
 			    asms);
+		}
 		usleep(10000);
 	}
 }

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "attack.h"
+#include "../../src/lib/owner.h"
 #include "../../src/lib/txlock.h"
 #include "../../src/lib/worker.h"
 
@@ -135,6 +136,102 @@ static void run(const struct plan *plan)
 	rig_close(&r);
 }
 
+static volatile bool storm_over;
+
+/* Sends messages of all sizes, reads what comes, dials again when it is reset. */
+static void *storm_client(void *arg)
+{
+	static const uint32_t sizes[] = { 0, 10, 100, 1500, 2040, 16384, 60000, 69624, 200000 };
+	struct rig *r = arg;
+	uint8_t zero[4096] = { 0 };
+	uint32_t n = 0;
+	int c = -1;
+
+	while (!storm_over) {
+		uint32_t len = sizes[n % 9] + 4;
+		uint8_t b[65536];
+		struct timeval tv = { .tv_usec = 20000 };
+
+		if (c < 0) {
+			c = rig_dial(r, NULL);
+			setsockopt(c, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+		}
+		memcpy(zero, &(uint32_t){ htonl(len) }, 4);
+		for (uint32_t at = 0; c >= 0 && at < len + 4;) {
+			uint32_t k = len + 4 - at < sizeof(zero) ? len + 4 - at : sizeof(zero);
+			ssize_t w = send(c, at ? zero + 8 : zero, at && k > 4000 ? 4000 : k,
+					 MSG_NOSIGNAL);
+
+			if (w > 0)
+				at += (uint32_t)w;
+			else if (errno != EAGAIN || storm_over) {
+				close(c);
+				c = -1;
+			}
+			while (c >= 0 && recv(c, b, sizeof(b), MSG_DONTWAIT) > 0)
+				;
+		}
+		n++;
+		if (n % 97 == 0 && c >= 0) {
+			close(c);
+			c = -1;
+		}
+	}
+	if (c >= 0)
+		close(c);
+	return NULL;
+}
+
+static void storm_worker(struct kcm_worker *w, void *arg)
+{
+	struct kcm_msg msgs[16];
+	int n, k = 0;
+
+	(void)arg;
+	while ((n = kcm_recv(w, msgs, 16, -1)) >= 0) {
+		for (int i = 0; i < n; i++)
+			if (msgs[i].event == KCM_MESSAGE)
+				kcm_send(w, msgs[i].conn, msgs[i].data, msgs[i].len,
+					 k++ % 3 ? KCM_MORE : 0);
+		kcm_release(w, msgs, (unsigned int)n);
+	}
+}
+
+/* Workers are killed at any moment under load. Nothing is left behind by the hundreds of them. */
+static void storm(void)
+{
+	enum { CLIENTS = 4, WORKERS = 3, KILLS = 200 };
+	struct kcm_mux_opts o;
+	pthread_t t[CLIENTS];
+	pid_t p[WORKERS];
+	struct rig r;
+
+	rig_options(&o, "u32be");
+	o.arena_bytes = 6 << 20;
+	o.conns = 1024;
+	o.tx_limit_bytes = 200000;
+	rig_open(&r, &o);
+	for (int i = 0; i < WORKERS; i++)
+		p[i] = rig_process(&r, storm_worker, NULL);
+	for (int i = 0; i < CLIENTS; i++)
+		pthread_create(&t[i], NULL, storm_client, &r);
+	for (int i = 0; i < KILLS; i++) {
+		usleep((useconds_t)(1000 + i * 7919 % 9000));
+		kill(p[i % WORKERS], SIGKILL);
+		waitpid(p[i % WORKERS], NULL, 0);
+		p[i % WORKERS] = rig_process(&r, storm_worker, NULL);
+	}
+	storm_over = true;
+	for (int i = 0; i < CLIENTS; i++)
+		pthread_join(t[i], NULL);
+	must_be_idle(&r);
+	if (r.m->big || r.m->left_bytes)
+		die("memory of messages left behind");
+	for (int i = 0; i < WORKERS; i++)
+		kill(p[i], SIGKILL);
+	rig_close(&r);
+}
+
 #define SCENARIO(name, ...)                               \
 	static void name(void)                            \
 	{                                                 \
@@ -155,17 +252,12 @@ SCENARIO(handed_part, .point = P_HANDED_PART, .resets = true)
 int main(int argc, char **argv)
 {
 	static const struct scenario all[] = {
-		{ "given", given },
-		{ "done", done },
-		{ "freed", freed },
-		{ "uncounted", uncounted },
-		{ "kept", kept },
-		{ "locked", locked },
-		{ "sent", sent },
-		{ "sent_part", sent_part },
-		{ "handing", handing },
-		{ "handed_part", handed_part },
-		{ 0 },
+		{ "given", given },	{ "done", done },
+		{ "freed", freed },	{ "uncounted", uncounted },
+		{ "kept", kept },	{ "locked", locked },
+		{ "sent", sent },	{ "sent_part", sent_part },
+		{ "handing", handing }, { "handed_part", handed_part },
+		{ "storm", storm },	{ 0 },
 	};
 
 	return run_scenarios(all, argc, argv);
