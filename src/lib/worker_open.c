@@ -87,7 +87,7 @@ int kcm_worker_open_fd(int fd, struct kcm_worker **out)
 	if (!w->stage || !w->conns)
 		goto fail;
 	for (uint32_t i = 0; i < w->v.cfg.n_conns; i++)
-		w->conns[i].fd = -1;
+		w->conns[i] = (struct wconn){ .fd = -1 };
 	w->st = &w->v.wstats[w->slot];
 	w->epoch = LOAD(&w->v.conf->epoch);
 	w->may_home = w->v.conf->home_ok && w->v.cfg.policy == KCM_POLICY_LEAST &&
