@@ -18,6 +18,13 @@
 #include "owner.h"
 #include "txlock.h"
 
+/* Until kcm_detach() gives up: on a peer that sends without a pause, on bytes that do not come. */
+#define DETACH_TRIES 1000
+#define DETACH_BYTES (16U << 20)
+#define DETACH_IDLE  200
+#define DETACH_LOWAT (1 << 20)
+#include "txlock.h"
+
 #ifndef SO_COOKIE
 #define SO_COOKIE 57
 #endif
@@ -139,28 +146,33 @@ static struct oconn *oconn_new(struct kcm_mux *m, uint32_t slot, int fd, uint64_
 	return o;
 }
 
+/* Bytes of the stream that are out of the socket and not in a published message yet. */
+static uint64_t in_hand(struct kcm_mux *m, struct oconn *o)
+{
+	struct kcm_conn *c = &m->v.conns[o->slot];
+
+	return o->left_n + (o->big_on ? o->big_have : 0) + (c->asm_chunk ? c->asm_have : 0);
+}
+
 /* Bytes from before are out of the socket: let the verdict program have it from here on. */
 static int insert(struct kcm_mux *m, struct oconn *o)
 {
 	struct kcm_conn *c = &m->v.conns[o->slot];
 	uint64_t fd = (uint64_t)o->fd;
 	uint32_t slot = o->slot;
+	uint64_t got;
 	uint8_t b;
-	int err;
+	int err, unread = 0;
 
 	if (bpf_map_update_elem(m->slots, &o->cookie, &slot, BPF_ANY))
 		return -errno;
-	if (m->v.cfg.mode == KCM_MODE_STRPARSER) {
-		uint64_t got;
-		int unread = 0;
-
-		/* Both from the same moment, or a segment in between is counted once. */
-		do {
-			got = tcp_received(o->fd);
-			ioctl(o->fd, SIOCINQ, &unread);
-		} while (tcp_received(o->fd) != got);
-		o->rx_base = got - (uint64_t)unread - c->bytes;
-	}
+	/* Both from the same moment, or a segment in between is counted once. */
+	do {
+		got = tcp_received(o->fd);
+		if (ioctl(o->fd, SIOCINQ, &unread))
+			unread = 0;
+	} while (tcp_received(o->fd) != got);
+	o->rx_base = got - (uint64_t)unread - in_hand(m, o) - c->bytes;
 	__atomic_store_n(&c->state, KCM_CONN_ACTIVE, __ATOMIC_SEQ_CST);
 	if (bpf_map_update_elem(m->socks, &o->cookie, &fd, BPF_NOEXIST)) {
 		err = -errno;
@@ -505,12 +517,113 @@ void conn_free(struct kcm_mux *m, struct oconn *o)
 	free(o);
 }
 
+/* Read all there is to `left`, but what the program had settled. Return: 1 at the end, 0, -errno.
+ */
+static int read_out(struct kcm_mux *m, struct oconn *o)
+{
+	uint8_t buf[16384];
+
+	for (;;) {
+		size_t want = o->skip && o->skip < sizeof(buf) ? o->skip : sizeof(buf);
+		ssize_t r = recv(o->fd, buf, want, MSG_DONTWAIT);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		if (!r)
+			return 1;
+		o->pos += (uint32_t)r;
+		if (o->skip)
+			o->skip -= (uint32_t)r;
+		else if (drain_keep(m, o, buf, (size_t)r))
+			return -ENOMEM;
+	}
+}
+
+/* Has all that TCP received come out of the socket? SIOCINQ differs with kernels in a sockmap. */
+static bool is_empty(struct kcm_mux *m, struct oconn *o, bool fin)
+{
+	uint64_t left =
+		tcp_received(o->fd) - o->rx_base - m->v.conns[o->slot].bytes - in_hand(m, o);
+
+	return !left || (fin && left == 1); /* TCP counts a FIN as a byte */
+}
+
+/*
+ * Take a seized socket out of kcm_socks, with nothing left in the queue of what the program passed.
+ *
+ * Deleting a socket from its last map throws that queue away; kcm_park, a map without a program,
+ * keeps it. But two things must not happen:
+ *
+ * - Reading that queue afterwards. sock_map_del_link() has then made tcp_bpf_recvmsg() the socket's
+ *   recvmsg, which does not move copied_seq as tcp_bpf_recvmsg_parser() does: the stream behind it
+ *   could never be read ("TCP recvmsg seq # bug", EAGAIN for ever). So read first and delete then;
+ *   if anything came meanwhile it may be in that queue: back with the socket, and once more.
+ * - An skb on its way to the program. sk_psock_verdict_recv() drops it when
+ *   sk_psock_stop_verdict() has just cleared the program. SO_RCVLOWAT keeps tcp_data_ready() from
+ *   calling the program meanwhile. A FIN and a full window override that; what is dropped then is
+ *   missed by is_empty(), and the connection is reset.
+ *
+ * Return: 0; -EAGAIN the peer sends without a pause, the socket is in kcm_socks; or -errno.
+ */
+static int unhook(struct kcm_mux *m, struct oconn *o)
+{
+	uint64_t key = o->cookie, fd = (uint64_t)o->fd;
+	int err, low = 1, high = DETACH_LOWAT, idle = 0;
+	socklen_t len = sizeof(low);
+	bool parked;
+
+	if (!o->inserted) {
+		err = read_out(m, o);
+		return err < 0 ? err : 0;
+	}
+	getsockopt(o->fd, SOL_SOCKET, SO_RCVLOWAT, &low, &len);
+	/* Fails behind the peer's FIN: then nothing more comes that would have to be kept. */
+	parked = !bpf_map_update_elem(m->park, &key, &fd, BPF_ANY);
+	for (int i = 0;; i++) {
+		uint32_t had = o->left_n;
+		bool fin;
+
+		err = read_out(m, o);
+		if (err < 0)
+			break;
+		fin = err;
+		err = 0;
+		/* sk_psock_backlog() brings what found no room, a jiffy later. */
+		idle = o->left_n == had ? idle + 1 : 0;
+		if (idle > DETACH_IDLE)
+			err = -ECONNRESET;
+		else if (i == DETACH_TRIES || o->left_n > DETACH_BYTES)
+			err = -EAGAIN;
+		if (err)
+			break;
+		setsockopt(o->fd, SOL_SOCKET, SO_RCVLOWAT, &high, sizeof(high));
+		if (is_empty(m, o, fin)) {
+			bpf_map_delete_elem(m->socks, &key);
+			o->inserted = false;
+			if (!parked || is_empty(m, o, fin))
+				break;
+			if (bpf_map_update_elem(m->socks, &key, &fd, BPF_NOEXIST)) {
+				err = -errno;
+				break;
+			}
+			o->inserted = true;
+		}
+		setsockopt(o->fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
+		if (idle)
+			usleep(1000);
+	}
+	setsockopt(o->fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
+	bpf_map_delete_elem(m->park, &key);
+	return err;
+}
+
 int kcm_detach(struct kcm_mux *m, kcm_conn_id id, void **rest, size_t *rest_bytes)
 {
 	uint32_t slot = (uint32_t)id;
-	socklen_t len = sizeof(int);
-	uint64_t park_key, fd64;
-	int fd, rcvbuf = 1 << 20;
+	uint64_t one = 1;
+	int fd, err;
 	struct kcm_txc *t;
 	struct oconn *o;
 
@@ -545,36 +658,19 @@ int kcm_detach(struct kcm_mux *m, kcm_conn_id id, void **rest, size_t *rest_byte
 		o->skip = m->v.conns[slot].hold_skip;
 	}
 	drain_take_asm(m, o);
-	/*
-	 * Deleting a socket from its last map throws away what the program had passed to it. A map
-	 * without programs keeps that, and later bytes come the plain way behind it.
-	 */
-	park_key = o->cookie;
-	fd64 = (uint64_t)o->fd;
-	if (o->inserted) {
-		bpf_map_update_elem(m->park, &park_key, &fd64, BPF_ANY);
-		bpf_map_delete_elem(m->socks, &o->cookie);
-		o->inserted = false;
+	err = unhook(m, o);
+	if (err) {
+		txlock_put(t);
+		/* Still in the mux: what was read is framed as after any hold. */
+		if (err == -EAGAIN)
+			drain_queue(m, o, false);
+		else
+			conn_reset(m, o);
+		if (write(m->ev, &one, sizeof(one)) < 0)
+			err = err ?: 0; /* it is awake already */
+		pthread_mutex_unlock(&m->lock);
+		return err;
 	}
-	/* Not for ever if the peer is quick: what is not in that map can stay in the socket. */
-	getsockopt(o->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, &len);
-	for (ssize_t got = 0; got < 2 * (ssize_t)rcvbuf;) {
-		uint8_t buf[16384];
-		ssize_t r =
-			recv(o->fd, buf, o->skip && o->skip < sizeof(buf) ? o->skip : sizeof(buf),
-			     MSG_DONTWAIT);
-
-		if (r <= 0)
-			break;
-		got += r;
-		if (o->skip) {
-			o->skip -= (uint32_t)r < o->skip ? (uint32_t)r : o->skip;
-			continue;
-		}
-		if (drain_keep(m, o, buf, (size_t)r))
-			break;
-	}
-	bpf_map_delete_elem(m->park, &park_key);
 	if (o->big_on) {
 		*rest = malloc(o->big_have + o->left_n);
 		if (*rest) {

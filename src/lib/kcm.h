@@ -114,7 +114,8 @@ int kcm_attach(struct kcm_mux *mux, int fd, const void *early, size_t early_byte
  * kcm_detach() - take a connection out of the mux
  * @rest, @rest_bytes: malloc'ed bytes that the mux had read behind the last whole message; they
  *	come before what is still in the socket
- * Return: the descriptor, now the caller's; or -errno. Messages already framed still reach workers.
+ * Return: the descriptor, now the caller's; -EAGAIN the peer sends without a pause: try again; or
+ *	-errno. Messages already framed still reach workers.
  */
 int kcm_detach(struct kcm_mux *mux, kcm_conn_id id, void **rest, size_t *rest_bytes);
 
