@@ -197,6 +197,18 @@ static void storm_worker(struct kcm_worker *w, void *arg)
 	}
 }
 
+static int count_sockets(void)
+{
+	char path[64], to[64];
+	int n = 0;
+
+	for (int fd = 0; fd < 16384; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n += readlink(path, to, sizeof(to)) > 7 && !memcmp(to, "socket:", 7);
+	}
+	return n;
+}
+
 /* Workers are killed at any moment under load. Nothing is left behind by the hundreds of them. */
 static void storm(void)
 {
@@ -205,6 +217,7 @@ static void storm(void)
 	pthread_t t[CLIENTS];
 	pid_t p[WORKERS];
 	struct rig r;
+	int sockets;
 
 	rig_options(&o, "u32be");
 	o.arena_bytes = 6 << 20;
@@ -213,6 +226,7 @@ static void storm(void)
 	rig_open(&r, &o);
 	for (int i = 0; i < WORKERS; i++)
 		p[i] = rig_process(&r, storm_worker, NULL);
+	sockets = count_sockets();
 	for (int i = 0; i < CLIENTS; i++)
 		pthread_create(&t[i], NULL, storm_client, &r);
 	for (int i = 0; i < KILLS; i++) {
@@ -227,6 +241,9 @@ static void storm(void)
 	must_be_idle(&r);
 	if (r.m->big || r.m->left_bytes)
 		die("memory of messages left behind");
+	for (uint64_t end = clock_ms() + LONG_MS; count_sockets() != sockets; usleep(10000))
+		if (clock_ms() > end)
+			die("%d sockets before, %d after", sockets, count_sockets());
 	for (int i = 0; i < WORKERS; i++)
 		kill(p[i], SIGKILL);
 	rig_close(&r);
