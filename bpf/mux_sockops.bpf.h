@@ -58,7 +58,6 @@ int kcm_sockops(struct bpf_sock_ops *ctx)
 	if (bpf_map_update_elem(&kcm_slots, &cookie, &at, BPF_NOEXIST) ||
 	    bpf_sock_hash_update(ctx, &kcm_socks, &cookie, BPF_NOEXIST)) {
 		bpf_map_delete_elem(&kcm_slots, &cookie);
-		c->gen++;
 		*(volatile __u32 *)&c->state = KCM_CONN_FREE;
 		__sync_fetch_and_add(&p->open_fails, 1);
 		return 1;

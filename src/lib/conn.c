@@ -238,7 +238,7 @@ void conn_sweep_unadopted(struct kcm_mux *m)
 			continue;
 		if (now - c->open_ns > 1000000000ULL &&
 		    bpf_map_lookup_elem(m->socks, &c->cookie, &val) && errno == ENOENT &&
-		    LOAD(&m->v.tx[i].released) >= c->msgs) {
+		    txc_released(&m->v.tx[i]) >= c->msgs) {
 			bpf_map_delete_elem(m->slots, &c->cookie);
 			if (c->asm_chunk) {
 				struct oconn tmp = { .slot = i };
@@ -246,6 +246,7 @@ void conn_sweep_unadopted(struct kcm_mux *m)
 				drain_forget(m, &tmp);
 			}
 			memset(&m->v.tx[i], 0, sizeof(m->v.tx[i]));
+			STORE(&m->v.tx[i].released, TXC_RELEASED0(c->gen + 1));
 			STORE(&c->gen, c->gen + 1);
 			STORE(&c->state, KCM_CONN_FREE);
 			continue;
@@ -442,7 +443,7 @@ void conn_try_free(struct kcm_mux *m, struct oconn *o)
 
 	if (!o->event_done)
 		return;
-	if (__atomic_load_n(&t->released, __ATOMIC_SEQ_CST) < o->published &&
+	if (txc_released(t) < o->published &&
 	    !(o->recount && !messages_out(m, o)))
 		return;
 	if (!o->tx_dead && (o->tx_head || o->tx_early || LOAD(&t->queued_bytes)))
@@ -500,7 +501,8 @@ void conn_free(struct kcm_mux *m, struct oconn *o)
 	STORE(&m->v.home[o->slot], 0);
 	/* Nobody has a message of it any more, so nobody else counts in here. */
 	t->pending = t->seq = 0;
-	t->released = t->msgs = t->bytes = t->written = t->sending = t->queued_bytes = 0;
+	STORE(&t->released, TXC_RELEASED0(o->gen + 1));
+	t->msgs = t->bytes = t->written = t->sending = t->queued_bytes = 0;
 	STORE(&t->gen, o->gen + 1);
 	m->conns[o->slot] = NULL;
 	m->n_conns--;

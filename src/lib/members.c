@@ -306,8 +306,7 @@ static void reap_messages(struct kcm_mux *m, uint32_t slot)
 				continue;
 			if (given && !again && ch->kind != KCM_CHUNK_EVENT) {
 				m->v.conf->lost_msgs++;
-				__atomic_fetch_add(&m->v.tx[ch->conn].released, 1,
-						   __ATOMIC_SEQ_CST);
+				txc_count_released(&m->v.tx[ch->conn], ch->conn_gen, 1);
 				queue_release(&m->v, id, ch->gen & 0xffff, i / 8, 0xffULL << sh);
 				continue;
 			}
@@ -364,8 +363,9 @@ void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
 	queue_find_free(&m->v);
 	reap_messages(m, slot);
 	if (m->v.wstats[slot].held_msgs && m->v.wstats[slot].held_conn < m->v.cfg.n_conns)
-		__atomic_fetch_add(&m->v.tx[m->v.wstats[slot].held_conn].released,
-				   m->v.wstats[slot].held_msgs, __ATOMIC_SEQ_CST);
+		txc_count_released(&m->v.tx[m->v.wstats[slot].held_conn],
+				   m->v.conns[m->v.wstats[slot].held_conn].gen,
+				   m->v.wstats[slot].held_msgs);
 	m->v.wstats[slot].held_msgs = 0; /* or messages_out() would see them for ever */
 	STORE(&m->v.wstats[slot].claiming, 0);
 	m->v.wstats[slot].state = KCM_WORKER_NONE;

@@ -344,6 +344,7 @@ static int watch(struct kcm_mux *m, int fd, enum poll_kind kind)
 static int make_memory(struct kcm_mux *m)
 {
 	char path[64];
+	int err;
 
 	m->tx_fd = memfd_create("kcm_tx", MFD_CLOEXEC);
 	m->big_fd = memfd_create("kcm_big", MFD_CLOEXEC);
@@ -355,7 +356,10 @@ static int make_memory(struct kcm_mux *m)
 	m->big_ro = open(path, O_RDONLY | O_CLOEXEC);
 	if (m->big_ro < 0)
 		return -errno;
-	return view_map_mem(&m->v, m->tx_fd, m->big_fd, m->v.conf->big_bytes, true);
+	err = view_map_mem(&m->v, m->tx_fd, m->big_fd, m->v.conf->big_bytes, true);
+	for (uint32_t i = 0; !err && i < m->v.cfg.n_conns; i++)
+		m->v.tx[i].released = TXC_RELEASED0(m->v.conns[i].gen);
+	return err;
 }
 
 static int make_bell(struct kcm_mux *m)

@@ -153,7 +153,7 @@ int kcm_flush(struct kcm_worker *w)
 		uint32_t n = w->st->held_msgs;
 
 		w->st->held_msgs = 0;
-		worker_done(w, w->st->held_conn, n);
+		worker_done(w, w->stage_conn, n);
 	}
 	return err;
 }

@@ -34,13 +34,34 @@ struct kcm_txc {
 	__u32 seq;	    /* of the next hand-over, under lock */
 	__u32 gen;	    /* of the connection, set by the owner */
 	__u64 queued_bytes; /* with the owner or on the way to it */
-	__u64 released;	    /* messages and events of this connection that were released */
+	__u64 released;	    /* messages and events that were released, see txc_released() */
 	__u64 msgs;
 	__u64 bytes;
 	__u64 written; /* bytes given to TCP, but for those of a send under way ... */
 	__u64 sending; /* ... which is so long */
 };
 _Static_assert(sizeof(struct kcm_txc) == 64, "one cache line");
+
+/*
+ * The generation of the connection is in the upper 16 bits: a worker that counts late, after the
+ * connection was given up, does not count for the next one of the slot.
+ */
+#define TXC_RELEASED0(gen) ((__u64)((gen) & 0xffff) << 48)
+
+static inline __u64 txc_released(const struct kcm_txc *t)
+{
+	return __atomic_load_n(&t->released, __ATOMIC_SEQ_CST) & ~(0xffffULL << 48);
+}
+
+static inline void txc_count_released(struct kcm_txc *t, __u32 gen, __u32 n)
+{
+	__u64 v = __atomic_load_n(&t->released, __ATOMIC_RELAXED);
+
+	while (v >> 48 == (gen & 0xffff) &&
+	       !__atomic_compare_exchange_n(&t->released, &v, v + n, false, __ATOMIC_SEQ_CST,
+					    __ATOMIC_RELAXED))
+		;
+}
 
 #define KCM_TX_OWNER   64U
 #define KCM_TX_WAITERS 128U

@@ -348,13 +348,13 @@ void kcm_release(struct kcm_worker *w, const struct kcm_msg *msgs, unsigned int 
 		    (big || (__atomic_load_n(&w->v.ctl->want_space, __ATOMIC_RELAXED) &&
 			     __atomic_exchange_n(&w->v.ctl->want_space, 0, __ATOMIC_SEQ_CST))))
 			ring = true;
-		if (w->stage_bytes && id_slot(w->stage_conn) == slot) {
+		if (w->stage_bytes && w->stage_conn == msgs[i].conn) {
 			/* The connection may not end before the replies that we keep back are out.
 			 */
 			w->st->held_conn = slot;
 			w->st->held_msgs += j - i;
 		} else {
-			worker_done(w, slot, j - i);
+			worker_done(w, msgs[i].conn, j - i);
 		}
 		i = j;
 	}
@@ -364,9 +364,11 @@ void kcm_release(struct kcm_worker *w, const struct kcm_msg *msgs, unsigned int 
 		worker_ring_owner(w);
 }
 
-void worker_done(struct kcm_worker *w, uint32_t slot, unsigned int n)
+void worker_done(struct kcm_worker *w, kcm_conn_id conn, unsigned int n)
 {
-	__atomic_fetch_add(&w->v.tx[slot].released, n, __ATOMIC_SEQ_CST);
+	uint32_t slot = id_slot(conn);
+
+	txc_count_released(&w->v.tx[slot], id_gen(conn), n);
 	if (__atomic_load_n(&w->v.conns[slot].state, __ATOMIC_SEQ_CST) == KCM_CONN_CLOSING)
 		worker_ring_owner(w);
 }

@@ -86,8 +86,8 @@ int worker_ask(struct kcm_worker *w, const struct wire_rec *ask, enum wire_type 
 	       struct wire_rec *rec, int *fd);
 int worker_conn_fd(struct kcm_worker *w, kcm_conn_id id);
 void worker_drop_conn(struct kcm_worker *w, uint32_t slot);
-/* @n messages of connection @slot are over and done with. */
-void worker_done(struct kcm_worker *w, uint32_t slot, unsigned int n);
+/* @n messages of @conn are over and done with. */
+void worker_done(struct kcm_worker *w, kcm_conn_id conn, unsigned int n);
 void worker_ring_owner(struct kcm_worker *w);
 
 #endif
