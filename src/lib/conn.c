@@ -443,8 +443,7 @@ void conn_try_free(struct kcm_mux *m, struct oconn *o)
 
 	if (!o->event_done)
 		return;
-	if (txc_released(t) < o->published &&
-	    !(o->recount && !messages_out(m, o)))
+	if (txc_released(t) < o->published && !(o->recount && !messages_out(m, o)))
 		return;
 	if (!o->tx_dead && (o->tx_head || o->tx_early || LOAD(&t->queued_bytes)))
 		return;

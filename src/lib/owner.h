@@ -51,7 +51,7 @@ struct oconn {
 	bool big_on;
 	uint64_t big_off, big_have, big_need, big_cap; /* big_need 0 = not known */
 	bool rdhup;
-	bool hup; /* there will be nothing more, read or unread */
+	bool hup;		  /* there will be nothing more, read or unread */
 	uint64_t eof_ns, rx_base; /* mode strparser: see strp_end() */
 	bool inserted;		  /* in kcm_socks */
 	bool eof;
@@ -69,7 +69,7 @@ struct oconn {
 	struct tx_part *tx_head, **tx_tail, *tx_early;
 	uint32_t tx_next; /* next kcm_txc.seq */
 	uint64_t tx_base; /* TCP's count of bytes when we got it */
-	bool tx_open; /* the last part that came was not the last of its message */
+	bool tx_open;	  /* the last part that came was not the last of its message */
 	bool tx_dead;
 	uint64_t holders;   /* workers that were given the descriptor */
 	struct oconn *next; /* run queue */
@@ -81,7 +81,7 @@ struct member {
 	int sndbuf; /* bytes that fit into its control socket */
 	bool welcomed;
 	bool on;
-	bool bye;		/* said that it leaves */
+	bool bye; /* said that it leaves */
 };
 
 struct big_block {
@@ -109,8 +109,8 @@ struct kcm_mux {
 	uint32_t n_conns, conn_hint;
 	struct oconn *run, **run_tail;
 	uint32_t n_starved;
-	bool woke_one; /* of several that slept: see whether it comes */
-	bool no_room;  /* no chunk was free in this round */
+	bool woke_one;			   /* of several that slept: see whether it comes */
+	bool no_room;			   /* no chunk was free in this round */
 	uint64_t no_room_ns, big_short_ns; /* when there was no chunk, no big memory */
 	uint32_t n_closing;
 	uint64_t least_timeout_ns; /* see owner_note_timeout() */

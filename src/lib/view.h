@@ -46,7 +46,7 @@ _Static_assert(sizeof(struct kcm_txc) == 64, "one cache line");
  * The generation of the connection is in the upper 16 bits: a worker that counts late, after the
  * connection was given up, does not count for the next one of the slot.
  */
-#define TXC_RELEASED0(gen) ((__u64)((gen) & 0xffff) << 48)
+#define TXC_RELEASED0(gen) ((__u64)((gen)&0xffff) << 48)
 
 static inline __u64 txc_released(const struct kcm_txc *t)
 {

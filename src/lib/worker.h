@@ -29,8 +29,8 @@ struct kcm_worker {
 	bool asleep; /* our bit may be set in ctl->sleepers */
 	bool off;
 	bool may_home;
-	bool slow; /* our bit in ctl->slow is set */
-	bool gone; /* owner is gone */
+	bool slow;	/* our bit in ctl->slow is set */
+	bool gone;	/* owner is gone */
 	uint32_t epoch; /* of our owner */
 	struct bell bell;
 	struct wconn *conns;
