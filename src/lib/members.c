@@ -147,6 +147,21 @@ static void enable(struct kcm_mux *m, uint32_t slot, bool on)
 	drain_wake(m, ~0ULL);
 }
 
+/*
+ * Ask a worker to leave: at its next kcm_recv() it disables itself, and is told -ESHUTDOWN when it
+ * is done with what it has. members[].on is false from the moment it takes no more.
+ */
+void member_retire(struct kcm_mux *m, uint32_t slot)
+{
+	uint64_t one = 1;
+
+	if (!m->members[slot].welcomed || !m->members[slot].on)
+		return;
+	STORE(&m->v.wstats[slot].state, KCM_WORKER_OFF);
+	if (write(m->evs[slot], &one, sizeof(one)) < 0)
+		return; /* full: it is readable */
+}
+
 void member_input(struct kcm_mux *m, uint32_t slot)
 {
 	static __thread uint8_t data[WIRE_DATA_MAX];

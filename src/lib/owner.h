@@ -179,6 +179,7 @@ void tx_reap(struct kcm_mux *m, uint32_t slot);
 /* members.c */
 int member_add(struct kcm_mux *m, int fd);
 void member_input(struct kcm_mux *m, uint32_t slot);
+void member_retire(struct kcm_mux *m, uint32_t slot);
 void members_close(struct kcm_mux *m);
 void members_catch_up(struct kcm_mux *m);
 void member_gone(struct kcm_mux *m, uint32_t slot, bool died);

@@ -227,6 +227,12 @@ int kcm_recv(struct kcm_worker *w, struct kcm_msg *msgs, unsigned int n, int tim
 			w->gone = true;
 			return -EPIPE;
 		}
+		/* The owner wants us to leave: no more for us, as if we had asked for it. */
+		if (!w->off && __builtin_expect(LOAD(&w->st->state) == KCM_WORKER_OFF, 0)) {
+			err = kcm_worker_enable(w, 0);
+			if (err)
+				return err;
+		}
 		if (w->asleep && __builtin_expect(looked || timeout_ms == 0, 0))
 			awake(w);
 		got = take(w, msgs, n);
