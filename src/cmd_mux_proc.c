@@ -2,9 +2,10 @@
 /*
  * mux run: worker processes come, crash, are replaced and end.
  *
- * A process is retired by SIGTERM if it catches that; it should then disable itself
- * (kcm_worker_enable()), finish and leave. One that does not is frozen from time to time and, when
- * it has no message in hand, ended while it is frozen: nothing it had is lost either way.
+ * A process is retired by receive-disabling its worker: kcm_recv() gives it what it has claimed,
+ * and then -ESHUTDOWN, at which most programs leave. One that stays gets SIGTERM when it has
+ * nothing in hand and can get nothing any more; one that keeps a message for too long, SIGTERM and
+ * SIGKILL.
  */
 #include <errno.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #define TICK_MS	       5
 #define SLOW_TICK_MS   100
 #define SLOW_START_NS  2000000000ULL
+#define LEAVE_NS       500000000ULL
 #define BACKOFF_MIN_NS 100000000ULL
 #define BACKOFF_MAX_NS 5000000000ULL
 #define HEALTHY_NS     10000000000ULL /* who lived so long starts afresh */
@@ -135,31 +137,16 @@ static uint64_t in_hand(struct run *r, struct proc *p)
 	return p->joined_ns && in_mux(r, p) ? LOAD(&w->out) + LOAD(&w->held_msgs) : 0;
 }
 
-static bool catches_sigterm(pid_t pid)
-{
-	char path[40], line[128];
-	_cleanup_file_ FILE *f = NULL;
-	unsigned long long caught;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "SigCgt: %llx", &caught) == 1)
-			return caught >> (SIGTERM - 1) & 1;
-	return false;
-}
-
 static void retire(struct run *r, struct proc *p)
 {
-	uint64_t now = now_ns();
-
 	p->state = PROC_RETIRING;
-	p->deadline_ns = now;
-	if (catches_sigterm(p->pid)) {
-		kill(-p->pid, SIGTERM);
-		p->deadline_ns = now + r->limit_ns;
-	}
-	p->kill_ns = p->deadline_ns + r->limit_ns;
+	p->deadline_ns = now_ns() + r->limit_ns;
+	p->kill_ns = p->deadline_ns + LEAVE_NS;
+	if (!in_mux(r, p))
+		return;
+	pthread_mutex_lock(&r->mux->lock);
+	member_retire(r->mux, (uint32_t)p->slot);
+	pthread_mutex_unlock(&r->mux->lock);
 }
 
 static void retire_place(struct run *r, unsigned int index, const struct proc *except)
@@ -173,34 +160,36 @@ static void retire_place(struct run *r, unsigned int index, const struct proc *e
 	}
 }
 
-/* Freeze, look twice, end it or let it go on. */
+/* It takes no more messages, and has none. */
+static bool idle(struct run *r, struct proc *p)
+{
+	bool on;
+
+	if (!in_mux(r, p))
+		return true;
+	pthread_mutex_lock(&r->mux->lock);
+	on = r->mux->members[p->slot].on;
+	pthread_mutex_unlock(&r->mux->lock);
+	return !on && !in_hand(r, p);
+}
+
 static void press(struct run *r, struct proc *p, uint64_t now)
 {
 	uint64_t n;
 
-	if (now < p->deadline_ns)
-		return;
-	if (now >= p->kill_ns) {
+	if (!p->idle_ns && idle(r, p))
+		p->idle_ns = now;
+	/* Most leave by themselves within this time. */
+	if (!p->termed && ((p->idle_ns && now >= p->idle_ns + LEAVE_NS) || now >= p->deadline_ns)) {
 		n = in_hand(r, p);
 		if (n)
-			run_say(r, "worker %u (pid %d) did not end; killed with %llu messages",
+			run_say(r, "worker %u (pid %d) is ended with %llu messages in hand",
 				p->index, p->pid, (unsigned long long)n);
+		p->termed = true;
+		p->kill_ns = now + LEAVE_NS;
+		kill(-p->pid, SIGTERM);
+	} else if (p->termed && now >= p->kill_ns) {
 		kill(-p->pid, SIGKILL);
-		return;
-	}
-	if (!p->stopped) {
-		kill(-p->pid, SIGSTOP);
-		p->stopped = true;
-		p->quiet = false;
-		return;
-	}
-	if (in_hand(r, p)) {
-		kill(-p->pid, SIGCONT);
-		p->stopped = false;
-	} else if (p->quiet) {
-		kill(-p->pid, SIGKILL);
-	} else {
-		p->quiet = true;
 	}
 }
 
@@ -305,6 +294,7 @@ int procs_tick(struct run *r, uint64_t now)
 			p->state = PROC_ON;
 			r->ever_joined = true;
 			retire_place(r, p->index, p);
+			tick = TICK_MS; /* for those that were looked at already */
 		}
 		if (p->state == PROC_RETIRING)
 			press(r, p, now);

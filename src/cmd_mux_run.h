@@ -25,9 +25,11 @@ struct proc {
 	int slot;
 	uint64_t joined_ns; /* kcm_wstat.start_ns: tells our use of the slot from a later one */
 	uint64_t start_ns;
-	uint64_t deadline_ns; /* PROC_RETIRING: then less polite means */
-	uint64_t kill_ns;     /* ... and then the last one */
-	bool stopped, quiet;  /* frozen by us; had nothing in hand a moment ago */
+	/* PROC_RETIRING */
+	uint64_t deadline_ns; /* for what it has in hand */
+	uint64_t idle_ns;     /* since then it has nothing and gets nothing */
+	uint64_t kill_ns;
+	bool termed; /* has got SIGTERM */
 };
 
 /* One of the N workers, whichever process it is at the time. */

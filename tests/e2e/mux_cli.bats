@@ -285,6 +285,7 @@ reload_under_load() { # worker options
 	kill -HUP "$runner"
 	until_true eval '[[ -z $(pids_of x | tr " " "\n" | sort - <(tr " " "\n" <<<"$before") | uniq -d) ]]'
 	workers_on x 3
+	kill -0 "$client" # the old ones went while there was work all the time
 	before=$(pids_of x)
 	kill -HUP "$runner"
 	until_true eval '[[ -z $(pids_of x | tr " " "\n" | sort - <(tr " " "\n" <<<"$before") | uniq -d) ]]'
@@ -298,6 +299,8 @@ reload_under_load() { # worker options
 @test "reload under load loses no message: workers that catch SIGTERM" { reload_under_load --term; }
 
 @test "reload under load loses no message: workers that do not" { reload_under_load; }
+
+@test "reload under load loses no message: workers that do not leave" { reload_under_load --stay; }
 
 @test "reload with slow workers waits for what they have in hand" { reload_under_load --slow-us 3000; }
 

@@ -4,9 +4,11 @@
  * each with a tag of one byte before the body it came with; the tag is the first byte of a file.
  *
  *   mux_cli_worker [--tag FILE] [--term] [--plain] [--slow-us N] [--try-zerocopy] [--id] [--hog]
+ *                  [--stay] [--fail]
  *
  * A body that begins with "die" kills the worker. --term: catches SIGTERM, and leaves when it has
  * nothing in hand. --id: answers with its uid instead. --hog: takes messages and answers none.
+ * --stay: does not leave when it is disabled. --fail: ends at once.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,7 +25,7 @@
 
 static volatile sig_atomic_t term;
 static char tag = '-';
-static bool show_id, hog;
+static bool show_id, hog, stay;
 static unsigned int slow_us;
 
 static void on_term(int sig)
@@ -112,6 +114,8 @@ int main(int argc, char **argv)
 			show_id = true;
 		} else if (!strcmp(argv[i], "--hog")) {
 			hog = true;
+		} else if (!strcmp(argv[i], "--stay")) {
+			stay = true;
 		} else if (!strcmp(argv[i], "--fail")) {
 			return 9;
 		}
@@ -127,6 +131,10 @@ int main(int argc, char **argv)
 			term = 2;
 		}
 		n = kcm_recv(w, msgs, 16, 100);
+		if (n == -ESHUTDOWN && stay) {
+			usleep(10000);
+			continue;
+		}
 		if (n == -EPIPE || n == -ESHUTDOWN)
 			break;
 		if (n < 0 && n != -EINTR)
