@@ -76,14 +76,14 @@ __noinline int kcm_publish(__u32 id, __u32 slot, __u32 n, __u64 lanes)
 		return -1;
 	}
 	/*
-	 * Several lanes: a lane holds every chunk twice over (cell_mask), so the first put can fail
-	 * only by contention, and a later one is tried again by whoever claims: see lane_next().
+	 * Several lanes: a lane holds every chunk twice over (cell_mask), so a put fails by
+	 * contention only, and each failed try of one is a success of another CPU.
 	 */
 	for (__u32 i = 0; i < KCM_LANES; i++) {
 		if (!(lanes >> i & 1))
 			continue;
-		if (kcm_lane_put(i, id, ch->gen))
-			kcm_lane_put(i, id, ch->gen);
+		for (int k = 0; k < 4 && kcm_lane_put(i, id, ch->gen); k++)
+			;
 		wake_lane(i);
 	}
 	return 0;

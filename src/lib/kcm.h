@@ -167,7 +167,10 @@ int kcm_worker_open(const char *name, struct kcm_worker **worker);
  * failure the caller keeps it). For threads. */
 int kcm_worker_open_fd(int fd, struct kcm_worker **worker);
 
-/* Flush replies and leave. Unreleased messages go to others, flagged KCM_REDELIVERED if given. */
+/*
+ * Flush replies and leave. Messages that kcm_recv() did not give out yet go to others. Those given
+ * and not released go to others if the mux is at-least-once, and count as lost if it is not.
+ */
 void kcm_worker_close(struct kcm_worker *worker);
 
 /**

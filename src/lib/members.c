@@ -299,7 +299,7 @@ static void reap_chunk(struct kcm_mux *m, uint32_t id, uint32_t state)
  */
 static void reap_messages(struct kcm_mux *m, uint32_t slot)
 {
-	bool again = m->v.conf->at_least_once || m->members[slot].bye;
+	bool again = m->v.conf->at_least_once;
 	uint8_t own = (uint8_t)(slot + 1);
 	uint64_t touched = 0;
 

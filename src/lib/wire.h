@@ -27,7 +27,7 @@ enum wire_type {
 	WIRE_TX,      /* w->o: conn, a = seq, b = 1 for the last part; bytes follow */
 	WIRE_ENABLE,  /* w->o: a = on; answered by WIRE_ENABLED */
 	WIRE_ENABLED, /* o->w */
-	WIRE_BYE,     /* w->o: leaves by itself, and what it had been given goes to others */
+	WIRE_BYE,     /* w->o: leaves by itself: not a death */
 };
 
 struct wire_rec {
