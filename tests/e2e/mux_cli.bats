@@ -69,6 +69,11 @@ workers_on() { # mux number
 	[[ $(kcm -j mux workers "$1" | jq '[.workers[] | select(.state == "on")] | length') == "$2" ]]
 }
 
+# So many messages came, at least: clients are at work.
+messages() { # mux number
+	(($(kcm -j mux stats "$1" | jq .receive.messages) >= $2))
+}
+
 pids_of() { kcm -j mux workers "$1" | jq -r '.workers[].pid' | sort -n | xargs; }
 
 ask() { # port body: prints the answer's body
@@ -277,10 +282,10 @@ reload_under_load() { # worker options
 	run_mux x listen 127.0.0.1:0 frame u32be workers 3 -- "$WORKER" --tag "$T/tag" "$@"
 	until_true workers_on x 3
 	before=$(pids_of x)
-	client "$port" 6 0 --seconds 4 >"$T/out" 3>&- &
+	client "$port" 6 0 --seconds 6 >"$T/out" 3>&- &
 	client=$!
 	pids+=("$client")
-	sleep 1
+	until_true messages x 50
 	echo B >"$T/tag"
 	kill -HUP "$runner"
 	until_true eval '[[ -z $(pids_of x | tr " " "\n" | sort - <(tr " " "\n" <<<"$before") | uniq -d) ]]'
@@ -323,6 +328,7 @@ reload_under_load() { # worker options
 	before=$(pids_of x)
 	client "$port" 2 0 --seconds 2 >"$T/out" 3>&- &
 	client=$!
+	until_true messages x 50
 	kill -HUP "$runner"
 	until_true eval '[[ -z $(pids_of x | tr " " "\n" | sort - <(tr " " "\n" <<<"$before") | uniq -d) ]] && workers_on x 2'
 	wait "$client"
@@ -334,7 +340,7 @@ reload_under_load() { # worker options
 	run_mux x listen 127.0.0.1:0 frame u32be workers 2 -- "$WORKER" --slow-us 20000
 	client "$port" 4 10 >"$T/out" 3>&- &
 	client=$!
-	until_true eval '[[ $(kcm -j mux stats x | jq ".receive.messages") == 40 ]]'
+	until_true messages x 40
 	end_mux
 	wait "$client"
 	grep -q "answered 40 " "$T/out"
@@ -346,7 +352,7 @@ reload_under_load() { # worker options
 	read -ra kids <<<"$(pids_of x)"
 	client "$port" 2 0 --seconds 1 --lossy >/dev/null 3>&- &
 	client=$!
-	sleep 0.3
+	until_true messages x 50
 	kill -KILL "$runner"
 	wait "$runner" || true
 	for kid in "${kids[@]}"; do
@@ -629,7 +635,7 @@ bridge_death() { # options of the mux
 	run_mux x listen 127.0.0.1:0 frame u32be workers 2 -- "$WORKER"
 	client "$port" 3 0 --seconds 3 >/dev/null 3>&- &
 	client=$!
-	until_true eval '[[ $(kcm -j mux stats x | jq .receive.messages) -gt 100 ]]'
+	until_true messages x 100
 	run -0 kcm -j mux watch x --count 3 --interval 200ms
 	[[ $(wc -l <<<"$output") == 3 ]]
 	jq -se 'all(.[]; .schema == 1 and .name == "x") and ([.[].total[0].msgs_s] | add) > 0 and
@@ -645,7 +651,7 @@ bridge_death() { # options of the mux
 }
 
 @test "bench measures mode ring, and mode strparser or says that there is none" {
-	run -0 --separate-stderr kcm -j mux bench time 100ms conns 4
+	run -0 --separate-stderr kcm -j mux bench time 500ms conns 4
 	jq -e '.schema == 1 and ([.results[] | select(.mode == "ring")] | length) == 4 and
 		all(.results[]; .msgs_per_s > 0 and .cpu_ns_per_msg > 0 and .p50_us <= .p99_us)' <<<"$output"
 	jq -e '[.results[] | select(.mode == "strparser")] | length == 4' <<<"$output" ||
