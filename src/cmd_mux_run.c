@@ -121,9 +121,12 @@ static int check_unused_opts(const struct cmd_args *args)
 
 static int open_mux(struct run *r, const struct cmd_args *args)
 {
-	int err, code = args_str(args, "frame", NULL) ? make_mux(r, args)
-						      : check_unused_opts(args) ?: mux_check(r->name);
+	int err, code;
 
+	if (args_str(args, "frame", NULL))
+		code = make_mux(r, args);
+	else
+		code = check_unused_opts(args) ?: mux_check(r->name);
 	if (code)
 		return code;
 	err = kcm_mux_open(r->name, &r->mux);
