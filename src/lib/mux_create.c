@@ -14,8 +14,8 @@
 #include "mux_file.h"
 #include "pin.h"
 #include "queue.h"
-#include "../../skel/mux.skel.h" /* these use types of bpf/mux.h */
-#include "../../skel/muxstrp.skel.h"
+#include "mux.skel.h" /* these use types of bpf/mux.h */
+#include "muxstrp.skel.h"
 
 #define REGION_BYTES (2ULL << 20)
 /* Whole chunks only: positions are masked, one that crossed 2 MiB would go on at the start. */
