@@ -20,7 +20,7 @@
 
 /* Until kcm_detach() gives up: on a peer that sends without a pause, on bytes that do not come. */
 #define DETACH_TRIES 1000
-#define DETACH_BYTES (16U << 20)
+#define DETACH_MUCH  (1U << 20)
 #define DETACH_IDLE  200
 #define DETACH_LOWAT (1 << 20)
 #include "txlock.h"
@@ -571,8 +571,9 @@ static bool is_empty(struct kcm_mux *m, struct oconn *o, bool fin)
 static int unhook(struct kcm_mux *m, struct oconn *o)
 {
 	uint64_t key = o->cookie, fd = (uint64_t)o->fd;
-	int err, low = 1, high = DETACH_LOWAT, idle = 0;
+	int err, low = 1, high = DETACH_LOWAT, idle = 0, clamp = 0, narrow = 0, window = 0;
 	socklen_t len = sizeof(low);
+	uint32_t begun = o->left_n;
 	bool parked;
 
 	if (!o->inserted) {
@@ -580,6 +581,8 @@ static int unhook(struct kcm_mux *m, struct oconn *o)
 		return err < 0 ? err : 0;
 	}
 	getsockopt(o->fd, SOL_SOCKET, SO_RCVLOWAT, &low, &len);
+	getsockopt(o->fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &clamp, &len);
+	getsockopt(o->fd, SOL_SOCKET, SO_RCVBUF, &window, &len);
 	/* Fails behind the peer's FIN: then nothing more comes that would have to be kept. */
 	parked = !bpf_map_update_elem(m->park, &key, &fd, BPF_ANY);
 	for (int i = 0;; i++) {
@@ -595,10 +598,17 @@ static int unhook(struct kcm_mux *m, struct oconn *o)
 		idle = o->left_n == had ? idle + 1 : 0;
 		if (idle > DETACH_IDLE)
 			err = -ECONNRESET;
-		else if (i == DETACH_TRIES || o->left_n > DETACH_BYTES)
+		else if (i == DETACH_TRIES || o->left_n - begun > 2U * (uint32_t)window + DETACH_MUCH)
 			err = -EAGAIN;
 		if (err)
 			break;
+		/*
+		 * Once the peer has used its window it gets the smallest: then it pauses. Each
+		 * time, as auto-tuning of the buffer takes the clamp along.
+		 */
+		narrow |= i == DETACH_TRIES / 50 || o->left_n - begun > DETACH_MUCH;
+		if (narrow)
+			setsockopt(o->fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &narrow, sizeof(narrow));
 		setsockopt(o->fd, SOL_SOCKET, SO_RCVLOWAT, &high, sizeof(high));
 		if (is_empty(m, o, fin)) {
 			bpf_map_delete_elem(m->socks, &key);
@@ -616,6 +626,8 @@ static int unhook(struct kcm_mux *m, struct oconn *o)
 			usleep(1000);
 	}
 	setsockopt(o->fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
+	if (narrow)
+		setsockopt(o->fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &clamp, sizeof(clamp));
 	bpf_map_delete_elem(m->park, &key);
 	return err;
 }

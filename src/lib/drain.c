@@ -306,6 +306,18 @@ static bool big_publish(struct kcm_mux *m, struct oconn *o)
 	return true;
 }
 
+/* What kcm_detach() had read before it gave up comes before what is in the socket. */
+static ssize_t left_read(struct kcm_mux *m, struct oconn *o, uint8_t *to, size_t room)
+{
+	if (!o->left_n)
+		return stream_read(o, to, room);
+	if (room > o->left_n)
+		room = o->left_n;
+	memcpy(to, o->left, room);
+	left_cut(m, o, (uint32_t)room);
+	return (ssize_t)room;
+}
+
 /* Read on into the big message. Return as stream_read(), 1 when it is whole and published. */
 static ssize_t big_read(struct kcm_mux *m, struct oconn *o)
 {
@@ -333,8 +345,8 @@ static ssize_t big_read(struct kcm_mux *m, struct oconn *o)
 		o->big_cap = cap;
 		to = m->v.big + o->big_off;
 	}
-	r = stream_read(o, to + o->big_have,
-			o->big_need ? o->big_need - o->big_have : o->big_cap - o->big_have);
+	r = left_read(m, o, to + o->big_have,
+		      o->big_need ? o->big_need - o->big_have : o->big_cap - o->big_have);
 	if (r <= 0)
 		return r;
 	o->big_have += (uint64_t)r;
@@ -348,7 +360,7 @@ static ssize_t big_read(struct kcm_mux *m, struct oconn *o)
 		o->big_need = (uint32_t)len;
 		if (o->big_have > o->big_need) {
 			/* What follows it is another message's. */
-			if (left_put(m, o, to + o->big_need, o->big_have - o->big_need, false))
+			if (left_put(m, o, to + o->big_need, o->big_have - o->big_need, true))
 				return -ENOMEM;
 			o->big_have = o->big_need;
 		} else if (o->big_need > o->big_cap) {
@@ -379,8 +391,13 @@ static int big_start(struct kcm_mux *m, struct oconn *o)
 
 	if (cap > m->v.cfg.max_bytes)
 		cap = m->v.cfg.max_bytes;
-	if (cap < o->left_n)
-		cap = o->left_n;
+	/* What follows the message stays. */
+	if (o->need && o->need < take)
+		take = o->need;
+	if (take > m->v.cfg.max_bytes)
+		take = m->v.cfg.max_bytes;
+	if (cap < take)
+		cap = take;
 	off = big_alloc(m, cap);
 	if (off < 0)
 		return -ENOSPC;
@@ -398,7 +415,6 @@ static int big_start(struct kcm_mux *m, struct oconn *o)
 		}
 		o->need = (uint32_t)len;
 	}
-	/* What follows the message stays. */
 	if (o->need && o->need < take)
 		take = o->need;
 	o->big_on = true;
