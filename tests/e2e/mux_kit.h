@@ -215,6 +215,7 @@ static kit_unused void send_cut(int fd, const void *p, size_t n, size_t seg, uin
 /* Return: @n, or fewer at the end of the stream; -errno. */
 static kit_unused ssize_t recv_all(int fd, void *p, size_t n)
 {
+	unsigned int vain = 0;
 	size_t got = 0;
 
 	while (got < n) {
@@ -224,8 +225,10 @@ static kit_unused ssize_t recv_all(int fd, void *p, size_t n)
 		if (poll(&pf, 1, KIT_WAIT) != 1)
 			die("nothing comes after %zu of %zu bytes", got, n);
 		r = recv(fd, (uint8_t *)p + got, n - got, 0);
-		if (r < 0 && errno == EAGAIN)
+		if (r < 0 && errno == EAGAIN && ++vain < 1000)
 			continue;
+		if (r < 0 && errno == EAGAIN)
+			die("readable without end, and nothing to read");
 		if (r < 0)
 			return -errno;
 		if (!r)
