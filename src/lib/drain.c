@@ -16,226 +16,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "owner.h"
+#include "drain.h"
 
 #define STRP_END_NS 200000000ULL
 #define TURN_BYTES  (512U * 1024) /* then another connection has its turn */
 
-void drain_queue(struct kcm_mux *m, struct oconn *o, bool starved)
-{
-	if (starved && !o->starved)
-		m->n_starved++;
-	if (!starved && o->starved)
-		m->n_starved--;
-	o->starved = starved;
-	if (o->linked)
-		return;
-	o->linked = true;
-	o->next = NULL;
-	*m->run_tail = o;
-	m->run_tail = &o->next;
-}
-
-void drain_unqueue(struct kcm_mux *m, struct oconn *o)
-{
-	struct oconn **at;
-
-	if (o->starved)
-		m->n_starved--;
-	o->starved = false;
-	if (!o->linked)
-		return;
-	for (at = &m->run; *at != o; at = &(*at)->next)
-		;
-	*at = o->next;
-	if (m->run_tail == &o->next)
-		m->run_tail = at;
-	o->linked = false;
-}
-
-/*
- * One turn for each that is queued now. When the last chunk is gone the rest keep their places:
- * the next free one is theirs, and nobody looks in vain.
- */
-void drain_run(struct kcm_mux *m)
-{
-	struct oconn *o = m->run, *last = o, *next;
-
-	while (last && last->next)
-		last = last->next;
-	m->no_room = false;
-	for (bool end = !o; !end; o = next) {
-		end = o == last;
-		next = o->next;
-		if (m->no_room && o->starved)
-			continue;
-		drain_unqueue(m, o);
-		drain(m, o);
-	}
-}
-
-/* A chunk of at least @bytes, noting when there is none at all. */
-int drain_chunk(struct kcm_mux *m, uint32_t bytes)
-{
-	int id = queue_chunk_new(&m->v, bytes);
-
-	if (id < 0 && bytes <= KCM_CHUNK0_BYTES) {
-		m->no_room = true;
-		m->no_room_ns = now_ns();
-	}
-	return id;
-}
-
-static bool wake(struct kcm_mux *m, uint64_t mask)
-{
-	uint64_t one = 1;
-	int s;
-
-	/* Bits without a worker are somebody's mistake: they must not swallow the wake-up. */
-	while ((s = queue_take_sleeper(&m->v, mask)) >= 0)
-		if (s < (int)m->v.conf->n_workers && write(m->evs[s], &one, sizeof(one)) > 0)
-			return true;
-	return false;
-}
-
-void drain_wake(struct kcm_mux *m, uint64_t lanes)
-{
-	uint64_t mask = LOAD(&m->v.ctl->active);
-
-	if (m->v.cfg.policy != KCM_POLICY_LEAST) {
-		uint64_t who = 0;
-
-		for (int i = 0; i < KCM_LANES; i++)
-			if (lanes >> i & 1) {
-				uint8_t own = LOAD(&m->v.ctl->lane_owner[i]);
-
-				who |= own && own <= KCM_WORKERS_MAX ? 1ULL << (own - 1) : mask;
-			}
-		while (wake(m, mask & who))
-			;
-		return;
-	}
-	/* One is enough: it wakes the next if there is more. But it may be stopped, or dying. */
-	m->woke_one |= wake(m, mask);
-}
-
-/* Somebody was woken a while ago. If nobody has come, try another one. */
-void drain_wake_again(struct kcm_mux *m)
-{
-	m->woke_one = !queue_lane_empty(&m->v, 0) && wake(m, LOAD(&m->v.ctl->active));
-}
-
-static int left_put(struct kcm_mux *m, struct oconn *o, const void *p, size_t n, bool front)
-{
-	if (!n)
-		return 0;
-	if (o->left_n + n > o->left_cap) {
-		size_t cap = o->left_n + n < 256 ? 256 : o->left_n + n;
-		uint8_t *q = realloc(o->left, cap);
-
-		if (!q)
-			return -ENOMEM;
-		m->left_bytes += cap - o->left_cap;
-		o->left = q;
-		o->left_cap = (uint32_t)cap;
-	}
-	if (front)
-		memmove(o->left + n, o->left, o->left_n);
-	memcpy(front ? o->left : o->left + o->left_n, p, n);
-	o->left_n += (uint32_t)n;
-	return 0;
-}
-
-int drain_keep(struct kcm_mux *m, struct oconn *o, const void *p, size_t n)
-{
-	return left_put(m, o, p, n, false);
-}
-
-static void left_cut(struct kcm_mux *m, struct oconn *o, uint32_t n)
-{
-	o->left_n -= n;
-	memmove(o->left, o->left + n, o->left_n);
-	if (!o->left_n) {
-		m->left_bytes -= o->left_cap;
-		free(o->left);
-		o->left = NULL;
-		o->left_cap = 0;
-	}
-}
-
-static void asm_release(struct kcm_mux *m, struct kcm_conn *c)
-{
-	uint32_t id = c->asm_chunk - 1;
-	uint32_t cls = m->v.chunks[id].size_bytes;
-
-	cls = cls <= KCM_CHUNK0_BYTES ? 0 : cls <= KCM_CHUNK1_BYTES ? 1 : 2;
-	__atomic_fetch_sub(&m->v.prod->n_asm[cls], 1, __ATOMIC_SEQ_CST);
-	queue_chunk_drop(&m->v, id);
-	c->asm_chunk = 0;
-}
-
-/* The unfinished message that BPF had begun comes before what is left. Return: 0, -ENOMEM. */
-int drain_take_asm(struct kcm_mux *m, struct oconn *o)
-{
-	struct kcm_conn *c = &m->v.conns[o->slot];
-	int err;
-
-	if (!c->asm_chunk || c->asm_chunk > m->v.n_chunks)
-		return 0;
-	err = left_put(m, o, view_chunk_data(&m->v, &m->v.chunks[c->asm_chunk - 1]), c->asm_have,
-		       true);
-	/* It began when it began, whoever has it. */
-	o->partial_ns = c->asm_since_ns;
-	asm_release(m, c);
-	return err;
-}
-
-void drain_forget(struct kcm_mux *m, struct oconn *o)
-{
-	if (o->left_n)
-		left_cut(m, o, o->left_n);
-	if (o->big_on)
-		big_free(m, o->big_off);
-	o->big_on = false;
-	if (m->v.conns[o->slot].asm_chunk)
-		asm_release(m, &m->v.conns[o->slot]);
-}
-
-/* Put the unfinished message where BPF can go on with it. */
-static bool asm_give(struct kcm_mux *m, struct oconn *o)
-{
-	struct kcm_conn *c = &m->v.conns[o->slot];
-	uint32_t bytes = o->need ? o->need : o->left_n * 2, cls;
-	int id;
-
-	if (!o->need && bytes < c->len_hint)
-		bytes = c->len_hint;
-	if (bytes > KCM_CHUNK2_BYTES)
-		bytes = KCM_CHUNK2_BYTES;
-	/* A stream parser has to begin at a message's start: read on until there is one. */
-	if (o->left_n >= KCM_CHUNK2_BYTES || m->v.cfg.mode == KCM_MODE_STRPARSER)
-		return false;
-	cls = bytes <= KCM_CHUNK0_BYTES ? 0 : bytes <= KCM_CHUNK1_BYTES ? 1 : 2;
-	if (LOAD(&m->v.prod->n_asm[cls]) >= m->v.cfg.n_chunks[cls] / 2)
-		return false;
-	id = queue_chunk_new(&m->v, bytes);
-	if (id < 0)
-		return false;
-	bytes = m->v.chunks[id].size_bytes;
-	cls = bytes <= KCM_CHUNK0_BYTES ? 0 : bytes <= KCM_CHUNK1_BYTES ? 1 : 2;
-	__atomic_fetch_add(&m->v.prod->n_asm[cls], 1, __ATOMIC_SEQ_CST);
-	memcpy(view_chunk_data(&m->v, &m->v.chunks[id]), o->left, o->left_n);
-	c->asm_have = o->left_n;
-	c->asm_need = o->need;
-	c->asm_since_ns = o->partial_ns;
-	kcm_frame_restart(&c->fs, !c->msgs);
-	c->asm_chunk = (uint32_t)id + 1;
-	left_cut(m, o, o->left_n);
-	return true;
-}
-
 /* Read bytes of the stream. Return: > 0, 0 end, -EAGAIN, -errno. */
-static ssize_t stream_read(struct oconn *o, uint8_t *to, size_t room)
+ssize_t drain_read(struct oconn *o, uint8_t *to, size_t room)
 {
 	for (;;) {
 		size_t want = o->skip && o->skip < room ? o->skip : room;
@@ -255,7 +42,7 @@ static ssize_t stream_read(struct oconn *o, uint8_t *to, size_t room)
 	}
 }
 
-static int frame_at(struct kcm_mux *m, struct kcm_conn *c, const uint8_t *p, uint32_t n)
+int drain_frame(struct kcm_mux *m, struct kcm_conn *c, const uint8_t *p, uint32_t n)
 {
 	int ret;
 
@@ -265,8 +52,8 @@ static int frame_at(struct kcm_mux *m, struct kcm_conn *c, const uint8_t *p, uin
 	return ret;
 }
 
-static bool publish(struct kcm_mux *m, struct oconn *o, uint32_t id, uint32_t n, uint64_t bytes,
-		    uint64_t lanes)
+bool drain_publish(struct kcm_mux *m, struct oconn *o, uint32_t id, uint32_t n, uint64_t bytes,
+		   uint64_t lanes)
 {
 	struct kcm_conn *c = &m->v.conns[o->slot];
 
@@ -282,148 +69,6 @@ static bool publish(struct kcm_mux *m, struct oconn *o, uint32_t id, uint32_t n,
 	m->v.conf->owner_bytes += bytes;
 	drain_wake(m, lanes);
 	return true;
-}
-
-static bool big_publish(struct kcm_mux *m, struct oconn *o)
-{
-	int id = drain_chunk(m, 1);
-	uint32_t lane;
-
-	if (id < 0)
-		return false;
-	m->v.chunks[id].kind = KCM_CHUNK_BIG;
-	m->v.chunks[id].big_off = o->big_off;
-	m->v.chunks[id].msg[0].off = 0;
-	m->v.chunks[id].msg[0].len = (uint32_t)o->big_need;
-	lane = queue_lane_of(&m->v, o->slot, m->v.big + o->big_off, (uint32_t)o->big_need);
-	m->v.chunks[id].lane[0] = (uint8_t)lane;
-	big_published(m, o->big_off, (uint32_t)id);
-	if (!publish(m, o, (uint32_t)id, 1, o->big_need, 1ULL << lane))
-		return false;
-	m->v.conf->big_msgs++;
-	o->big_on = false;
-	o->need = 0;
-	return true;
-}
-
-/* What kcm_detach() had read before it gave up comes before what is in the socket. */
-static ssize_t left_read(struct kcm_mux *m, struct oconn *o, uint8_t *to, size_t room)
-{
-	if (!o->left_n)
-		return stream_read(o, to, room);
-	if (room > o->left_n)
-		room = o->left_n;
-	memcpy(to, o->left, room);
-	left_cut(m, o, (uint32_t)room);
-	return (ssize_t)room;
-}
-
-/* Read on into the big message. Return as stream_read(), 1 when it is whole and published. */
-static ssize_t big_read(struct kcm_mux *m, struct oconn *o)
-{
-	struct kcm_conn *c = &m->v.conns[o->slot];
-	uint8_t *to = m->v.big + o->big_off;
-	ssize_t r;
-
-	if (o->big_need && o->big_have == o->big_need)
-		return big_publish(m, o) ? 1 : -ENOSPC;
-	if (o->big_have == o->big_cap) {
-		/* Length not known, and more than we thought: move to a place twice as long. */
-		uint64_t cap = o->big_cap * 2;
-		int64_t off;
-
-		if (cap > m->v.cfg.max_bytes)
-			cap = m->v.cfg.max_bytes;
-		if (cap <= o->big_cap)
-			return -EMSGSIZE;
-		off = big_alloc(m, cap);
-		if (off < 0)
-			return -ENOSPC;
-		memcpy(m->v.big + off, to, o->big_have);
-		big_free(m, o->big_off);
-		o->big_off = (uint64_t)off;
-		o->big_cap = cap;
-		to = m->v.big + o->big_off;
-	}
-	r = left_read(m, o, to + o->big_have,
-		      o->big_need ? o->big_need - o->big_have : o->big_cap - o->big_have);
-	if (r <= 0)
-		return r;
-	o->big_have += (uint64_t)r;
-	if (!o->big_need) {
-		int len = frame_at(m, c, to, (uint32_t)o->big_have);
-
-		if (len < 0)
-			return len;
-		if (!len)
-			return r;
-		o->big_need = (uint32_t)len;
-		if (o->big_have > o->big_need) {
-			/* What follows it is another message's. */
-			if (left_put(m, o, to + o->big_need, o->big_have - o->big_need, true))
-				return -ENOMEM;
-			o->big_have = o->big_need;
-		} else if (o->big_need > o->big_cap) {
-			int64_t off = big_alloc(m, o->big_need);
-
-			if (off < 0) {
-				o->big_need = 0;
-				return -ENOSPC;
-			}
-			memcpy(m->v.big + off, to, o->big_have);
-			big_free(m, o->big_off);
-			o->big_off = (uint64_t)off;
-			o->big_cap = o->big_need;
-		}
-	}
-	if (o->big_have == o->big_need)
-		return big_publish(m, o) ? 1 : -ENOSPC;
-	return r;
-}
-
-/* The message at left is longer than a window: go on in big memory. */
-static int big_start(struct kcm_mux *m, struct oconn *o)
-{
-	struct kcm_conn *c = &m->v.conns[o->slot];
-	uint64_t cap = o->need ? o->need : 4ULL * KCM_CHUNK2_BYTES;
-	uint32_t take = o->left_n;
-	int64_t off;
-
-	if (cap > m->v.cfg.max_bytes)
-		cap = m->v.cfg.max_bytes;
-	/* What follows the message stays. */
-	if (o->need && o->need < take)
-		take = o->need;
-	if (take > m->v.cfg.max_bytes)
-		take = m->v.cfg.max_bytes;
-	if (cap < take)
-		cap = take;
-	off = big_alloc(m, cap);
-	if (off < 0)
-		return -ENOSPC;
-	memcpy(m->v.big + off, o->left, take);
-	if (!o->need) {
-		/* More was left than the window showed: its end may be among that. */
-		int len;
-
-		kcm_frame_restart(&c->fs, !c->msgs);
-		len = frame_at(m, c, m->v.big + off, take);
-		if (len < 0 || (uint64_t)len > cap) {
-			big_free(m, (uint64_t)off);
-			o->need = len < 0 ? 0 : (uint32_t)len;
-			return len < 0 ? len : big_start(m, o);
-		}
-		o->need = (uint32_t)len;
-	}
-	if (o->need && o->need < take)
-		take = o->need;
-	o->big_on = true;
-	o->big_off = (uint64_t)off;
-	o->big_have = take;
-	o->big_need = o->need;
-	o->big_cap = cap;
-	left_cut(m, o, take);
-	return 0;
 }
 
 static int window_chunk(struct kcm_mux *m)
@@ -469,13 +114,13 @@ static ssize_t window(struct kcm_mux *m, struct oconn *o)
 		if (o->left_n && m->left_bytes > OWNER_LEFT_MAX && !o->hup)
 			r = -ENOSPC;
 		else
-			r = stream_read(o, p + have, room < size - have ? room : size - have);
+			r = drain_read(o, p + have, room < size - have ? room : size - have);
 		if (r > 0)
 			have += (uint32_t)r;
 	}
 	kcm_frame_restart(&c->fs, !c->msgs);
 	while (n < KCM_CHUNK_MSGS && pos < have) {
-		ret = frame_at(m, c, p + pos, have - pos);
+		ret = drain_frame(m, c, p + pos, have - pos);
 		if (ret <= 0 || (uint32_t)ret > have - pos)
 			break;
 		ch->msg[n].off = pos;
@@ -499,7 +144,7 @@ static ssize_t window(struct kcm_mux *m, struct oconn *o)
 	if (!n) {
 		queue_chunk_drop(&m->v, (uint32_t)id);
 	} else {
-		if (!publish(m, o, (uint32_t)id, n, pos, lanes)) {
+		if (!drain_publish(m, o, (uint32_t)id, n, pos, lanes)) {
 			/* No lane cell. The chunk was ours all the time: its bytes are still there.
 			 */
 			if (left_put(m, o, p, pos, true))
@@ -520,7 +165,7 @@ static ssize_t window(struct kcm_mux *m, struct oconn *o)
 		owner_arm_timeout(m);
 	if (o->need > KCM_CHUNK2_BYTES ||
 	    (!o->need && !n && have == size && size >= KCM_CHUNK1_BYTES)) {
-		ret = big_start(m, o);
+		ret = drain_big_start(m, o);
 		return ret ? ret : 1;
 	}
 	/* A small chunk, and a message that needs a bigger one. */
@@ -544,7 +189,7 @@ static bool give_back(struct kcm_mux *m, struct oconn *o)
 	conn_watch(m, o, o->events | EPOLLIN);
 	if (o->big_on || o->stopped)
 		return false;
-	if (o->left_n && !asm_give(m, o))
+	if (o->left_n && !left_give(m, o))
 		return false; /* no room for BPF to go on with it: EPOLLIN brings the rest */
 	if (o->left_n == 0 && !c->asm_chunk)
 		o->partial_ns = 0;
@@ -656,11 +301,11 @@ again:
 
 		if (o->stopped)
 			return;
-		r = o->big_on ? big_read(m, o) : window(m, o);
+		r = o->big_on ? drain_big_read(m, o) : window(m, o);
 		turn += o->pos - before;
 		if (r == -EAGAIN) {
 			if (LOAD(&c->state) == KCM_CONN_NEW) {
-				if (o->big_on || (o->left_n && !asm_give(m, o)))
+				if (o->big_on || (o->left_n && !left_give(m, o)))
 					conn_watch(m, o, o->events | EPOLLIN);
 				else
 					conn_opened(m, o);

@@ -6,9 +6,13 @@
  * publishes the end of connections, sends what slow clients did not take, gives descriptors to
  * workers, and picks up what dead workers left. It never waits for a worker.
  *
- *   owner.c    open, close, the thread's loop      conn.c   attach, detach, end of a connection
- *   drain.c    held streams                        bigmem.c memory for big messages
- *   owner_tx.c replies handed over                 members.c workers come, go and die; lanes
+ *   owner.c      the thread's loop, time-outs    owner_open.c  open and close
+ *   attach.c     connections come               detach.c      and are taken out again
+ *   conn.c       their end                      drain.c       held streams
+ *   drain_big.c  messages above 68 KiB          bigmem.c      memory for them
+ *   left.c       unfinished messages            runq.c        streams that wait
+ *   owner_tx.c   replies handed over            members.c     workers come, go and die
+ *   lanes.c      who serves which lane          selfcheck.c   what we use of the kernel
  */
 #ifndef KCM_OWNER_H
 #define KCM_OWNER_H
@@ -132,14 +136,17 @@ enum poll_kind { POLL_CONN, POLL_MEMBER, POLL_BELL, POLL_EV, POLL_TIMER, POLL_LI
 #define POLL_DATA(kind, n) ((uint64_t)(kind) << 32 | (n))
 
 /* owner.c */
+void *owner_service(void *mux);
 void owner_note_timeout(struct kcm_mux *m, const struct oconn *o);
 void owner_arm_timeout(struct kcm_mux *m);
 
 /* selfcheck.c */
 bool selfcheck_home(struct kcm_mux *m);
 
-/* conn.c */
+/* attach.c, conn.c */
 int conn_take(struct kcm_mux *m);
+/* Bytes of the stream that are out of the socket and not in a published message yet. */
+uint64_t conn_in_hand(struct kcm_mux *m, struct oconn *o);
 int conn_watch(struct kcm_mux *m, struct oconn *o, uint32_t want);
 void conn_end(struct kcm_mux *m, struct oconn *o, uint32_t event, int error);
 void conn_try_free(struct kcm_mux *m, struct oconn *o);
@@ -152,6 +159,7 @@ void conn_reset(struct kcm_mux *m, struct oconn *o);
 
 /* drain.c */
 void drain(struct kcm_mux *m, struct oconn *o);
+/* runq.c, left.c */
 void drain_queue(struct kcm_mux *m, struct oconn *o, bool starved);
 void drain_unqueue(struct kcm_mux *m, struct oconn *o);
 void drain_run(struct kcm_mux *m);
@@ -184,6 +192,7 @@ void members_close(struct kcm_mux *m);
 void members_catch_up(struct kcm_mux *m);
 void member_gone(struct kcm_mux *m, uint32_t slot, bool died);
 void member_tell_gone(struct kcm_mux *m, struct oconn *o);
+/* lanes.c */
 void lanes_plan(struct kcm_mux *m);
 void lanes_step(struct kcm_mux *m);
 
