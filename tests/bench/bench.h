@@ -20,24 +20,24 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define BENCH_MAX_PIDS		64
-#define BENCH_MAX_SIZE		(64 * 1024)
-#define BENCH_NS_PER_MS		1000000ULL
-#define BENCH_NS_PER_S		1000000000ULL
+#define BENCH_MAX_PIDS	64
+#define BENCH_MAX_SIZE	(64 * 1024)
+#define BENCH_NS_PER_MS 1000000ULL
+#define BENCH_NS_PER_S	1000000000ULL
 
 /* What a worker does with a message before it replies. */
 enum bench_work_kind {
-	BENCH_WORK_NONE,	/* read the message, nothing else */
-	BENCH_WORK_SLOW,	/* slow_pct of the requests sleep work_ns, the others are free */
-	BENCH_WORK_BLOCK,	/* every request sleeps work_ns: a downstream call */
-	BENCH_WORK_SPIN,	/* every request burns work_ns of CPU */
+	BENCH_WORK_NONE,  /* read the message, nothing else */
+	BENCH_WORK_SLOW,  /* slow_pct of the requests sleep work_ns, the others are free */
+	BENCH_WORK_BLOCK, /* every request sleeps work_ns: a downstream call */
+	BENCH_WORK_SPIN,  /* every request burns work_ns of CPU */
 };
 
 /* How the load generator paces itself. */
 enum bench_mode {
-	BENCH_CLOSED,		/* depth messages in flight on each connection; depth 1 = request/response */
-	BENCH_OPEN,		/* a fixed schedule; latency counts from the scheduled time */
-	BENCH_IDLE,		/* connected and silent */
+	BENCH_CLOSED, /* depth messages in flight on each connection; depth 1 = request/response */
+	BENCH_OPEN,   /* a fixed schedule; latency counts from the scheduled time */
+	BENCH_IDLE,   /* connected and silent */
 };
 
 struct bench_shared;
@@ -47,23 +47,23 @@ struct bench_opts {
 	uint64_t work_ns;
 	double slow_pct;
 	enum bench_mode mode;
-	uint64_t rate;			/* BENCH_OPEN: messages per second over all connections */
-	uint32_t size;			/* whole message on the wire, prefix included */
-	uint32_t reply_size;		/* whole reply on the wire, <= size */
+	uint64_t rate;	     /* BENCH_OPEN: messages per second over all connections */
+	uint32_t size;	     /* whole message on the wire, prefix included */
+	uint32_t reply_size; /* whole reply on the wire, <= size */
 	uint32_t conns;
 	uint32_t depth;
 	uint32_t workers;
 	uint32_t client_threads;
-	bool threads;			/* mux: workers are threads, not processes */
-	uint32_t arena_mib;		/* mux: memory for messages, 0 = the library's default */
-	int listen_fd;			/* bound and listening when a server starts */
+	bool threads;	    /* mux: workers are threads, not processes */
+	uint32_t arena_mib; /* mux: memory for messages, 0 = the library's default */
+	int listen_fd;	    /* bound and listening when a server starts */
 	uint16_t port;
 	struct bench_shared *shared;
 };
 
 /* One contiguous anonymous mapping, made before the fork of the server and of its client. */
 struct bench_shared {
-	_Atomic uint32_t nr_pids;		/* processes whose CPU time is the server's */
+	_Atomic uint32_t nr_pids; /* processes whose CPU time is the server's */
 	_Atomic pid_t pids[BENCH_MAX_PIDS];
 };
 

@@ -29,9 +29,9 @@
 #include "report.h"
 #include "server.h"
 
-#define STOP_WAIT_NS	(5 * BENCH_NS_PER_S)
-#define DRAIN_MS	8000u
-#define HELLO_MS	200u
+#define STOP_WAIT_NS (5 * BENCH_NS_PER_S)
+#define DRAIN_MS     8000u
+#define HELLO_MS     200u
 
 enum {
 	EXIT_FAILED = 1,
@@ -39,7 +39,7 @@ enum {
 };
 
 struct settings {
-	const char *pattern;		/* cases to run, NULL = all */
+	const char *pattern; /* cases to run, NULL = all */
 	const char *dir;
 	unsigned int rounds, round_ms, warm_ms, arena_mib;
 	bool quick, threads, list;
@@ -70,8 +70,7 @@ static void fail(struct contender *c, const char *what, int err)
 
 static int listen_loopback(struct bench_opts *o)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(a);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -162,8 +161,10 @@ static void contender_round(struct contender *c, const struct load_round *round,
 static void contender_start(struct contender *c)
 {
 	/* Until the server is up, has accepted everybody and touched the memory it needs. */
-	struct load_round hello = { .mode = c->opts.mode, .rate = c->opts.rate,
-				    .warm_ms = HELLO_MS, .drain_ms = DRAIN_MS };
+	struct load_round hello = { .mode = c->opts.mode,
+				    .rate = c->opts.rate,
+				    .warm_ms = HELLO_MS,
+				    .drain_ms = DRAIN_MS };
 	int err;
 
 	if (hello.mode == BENCH_IDLE)
@@ -204,15 +205,18 @@ static void contender_stop(struct contender *c)
 static void run_case(const struct settings *set, const struct report *r, struct outcome *o)
 {
 	static struct contender c[SERVERS_MAX];
-	struct load_round round = { .mode = o->what->opts.mode, .rate = o->what->opts.rate,
-				    .warm_ms = set->warm_ms, .measure_ms = set->round_ms,
+	struct load_round round = { .mode = o->what->opts.mode,
+				    .rate = o->what->opts.rate,
+				    .warm_ms = set->warm_ms,
+				    .measure_ms = set->round_ms,
 				    .drain_ms = DRAIN_MS };
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < r->nr_servers; i++) {
 		if (!r->enabled[i])
 			continue;
-		c[n] = (struct contender){ .server = r->server[i], .opts = o->what->opts,
+		c[n] = (struct contender){ .server = r->server[i],
+					   .opts = o->what->opts,
 					   .score = &o->score[i] };
 		c[n].opts.threads = set->threads;
 		c[n].opts.arena_mib = set->arena_mib;
@@ -257,17 +261,19 @@ static int run_all(const struct settings *set, struct report *r)
 
 static void usage(FILE *f)
 {
-	fprintf(f, "Usage: bench_mux [OPTIONS]\n"
-		   "  --quick         a short subset of the cases\n"
-		   "  --case GLOB     only the cases that match, e.g. 'pipe-64-*' (--list shows them)\n"
-		   "  --server NAMES  only these servers, e.g. mux,queue\n"
-		   "  --threads       mux workers are threads, not processes\n"
-		   "  --arena-mib N   memory of the mux for messages (default: the library's)\n"
-		   "  --rounds N      rounds per server and case (default 3, at most %d)\n"
-		   "  --round-ms N    length of a round (default 500, quick 400)\n"
-		   "  --warm-ms N     load before each round is measured (default 100)\n"
-		   "  --out DIR       where mux.json and mux.png go (default build/bench)\n"
-		   "  --list          print the names of the cases\n", ROUNDS_MAX);
+	fprintf(f,
+		"Usage: bench_mux [OPTIONS]\n"
+		"  --quick         a short subset of the cases\n"
+		"  --case GLOB     only the cases that match, e.g. 'pipe-64-*' (--list shows them)\n"
+		"  --server NAMES  only these servers, e.g. mux,queue\n"
+		"  --threads       mux workers are threads, not processes\n"
+		"  --arena-mib N   memory of the mux for messages (default: the library's)\n"
+		"  --rounds N      rounds per server and case (default 3, at most %d)\n"
+		"  --round-ms N    length of a round (default 500, quick 400)\n"
+		"  --warm-ms N     load before each round is measured (default 100)\n"
+		"  --out DIR       where mux.json and mux.png go (default build/bench)\n"
+		"  --list          print the names of the cases\n",
+		ROUNDS_MAX);
 }
 
 static bool name_in(const char *names, const char *name)
@@ -286,7 +292,8 @@ static bool name_in(const char *names, const char *name)
 static unsigned int choose_servers(struct report *r, const char *names)
 {
 	static const struct bench_server *const all[SERVERS_MAX] = {
-		&bench_server_mux, &bench_peer_pinned, &bench_peer_oneshot, &bench_peer_queue };
+		&bench_server_mux, &bench_peer_pinned, &bench_peer_oneshot, &bench_peer_queue
+	};
 	unsigned int n = 0;
 
 	r->nr_servers = SERVERS_MAX;
@@ -315,11 +322,16 @@ static bool number(const char *text, unsigned int most, unsigned int *value)
 static int parse(int argc, char **argv, struct settings *set, const char **servers)
 {
 	static const struct option options[] = {
-		{ "quick", no_argument, NULL, 'q' },	      { "case", required_argument, NULL, 'c' },
-		{ "server", required_argument, NULL, 's' },   { "threads", no_argument, NULL, 't' },
-		{ "rounds", required_argument, NULL, 'r' },   { "list", no_argument, NULL, 'l' },
-		{ "round-ms", required_argument, NULL, 'm' }, { "out", required_argument, NULL, 'o' },
-		{ "warm-ms", required_argument, NULL, 'w' },  { "help", no_argument, NULL, 'h' },
+		{ "quick", no_argument, NULL, 'q' },
+		{ "case", required_argument, NULL, 'c' },
+		{ "server", required_argument, NULL, 's' },
+		{ "threads", no_argument, NULL, 't' },
+		{ "rounds", required_argument, NULL, 'r' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "round-ms", required_argument, NULL, 'm' },
+		{ "out", required_argument, NULL, 'o' },
+		{ "warm-ms", required_argument, NULL, 'w' },
+		{ "help", no_argument, NULL, 'h' },
 		{ "arena-mib", required_argument, NULL, 'a' },
 		{ 0 },
 	};
@@ -329,18 +341,41 @@ static int parse(int argc, char **argv, struct settings *set, const char **serve
 		bool ok = true;
 
 		switch (opt) {
-		case 'q': set->quick = true; break;
-		case 'c': set->pattern = optarg; break;
-		case 's': *servers = optarg; break;
-		case 't': set->threads = true; break;
-		case 'r': ok = number(optarg, ROUNDS_MAX, &set->rounds); break;
-		case 'm': ok = number(optarg, 60000, &set->round_ms); break;
-		case 'w': ok = number(optarg, 60000, &set->warm_ms); break;
-		case 'a': ok = number(optarg, 4096, &set->arena_mib); break;
-		case 'o': set->dir = optarg; break;
-		case 'l': set->list = true; break;
-		case 'h': usage(stdout); exit(0);
-		default: ok = false;
+		case 'q':
+			set->quick = true;
+			break;
+		case 'c':
+			set->pattern = optarg;
+			break;
+		case 's':
+			*servers = optarg;
+			break;
+		case 't':
+			set->threads = true;
+			break;
+		case 'r':
+			ok = number(optarg, ROUNDS_MAX, &set->rounds);
+			break;
+		case 'm':
+			ok = number(optarg, 60000, &set->round_ms);
+			break;
+		case 'w':
+			ok = number(optarg, 60000, &set->warm_ms);
+			break;
+		case 'a':
+			ok = number(optarg, 4096, &set->arena_mib);
+			break;
+		case 'o':
+			set->dir = optarg;
+			break;
+		case 'l':
+			set->list = true;
+			break;
+		case 'h':
+			usage(stdout);
+			exit(0);
+		default:
+			ok = false;
 		}
 		if (!ok) {
 			usage(stderr);

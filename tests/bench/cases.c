@@ -7,27 +7,23 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KIB		1024u
-#define FEW_CONNS	4u
-#define REPLY_FULL_MAX	KIB		/* larger messages are answered by 64 bytes */
-#define REPLY_SHORT	64u
+#define KIB	       1024u
+#define FEW_CONNS      4u
+#define REPLY_FULL_MAX KIB /* larger messages are answered by 64 bytes */
+#define REPLY_SHORT    64u
 
-#define SLOW_PCT	5.0
-#define SLOW_NS		(5 * BENCH_NS_PER_MS)
-#define BLOCK_NS	BENCH_NS_PER_MS
-#define SEED_DEPTH	64u
+#define SLOW_PCT   5.0
+#define SLOW_NS	   (5 * BENCH_NS_PER_MS)
+#define BLOCK_NS   BENCH_NS_PER_MS
+#define SEED_DEPTH 64u
 /* Share of what the workers could do at best: queues stay short where work is well spread. */
-#define OPEN_LOAD	0.4
+#define OPEN_LOAD 0.4
 
-#define LEN(a)		(sizeof(a) / sizeof((a)[0]))
+#define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 static const char *const group_name[CASE_GROUPS] = {
-	[CASE_PIPELINED] = "pipe",
-	[CASE_REQREP] = "reqrep",
-	[CASE_SLOW] = "slow",
-	[CASE_BLOCK] = "block",
-	[CASE_SLOW_OPEN] = "slow-open",
-	[CASE_BLOCK_OPEN] = "block-open",
+	[CASE_PIPELINED] = "pipe", [CASE_REQREP] = "reqrep",	   [CASE_SLOW] = "slow",
+	[CASE_BLOCK] = "block",	   [CASE_SLOW_OPEN] = "slow-open", [CASE_BLOCK_OPEN] = "block-open",
 	[CASE_IDLE] = "idle",
 };
 

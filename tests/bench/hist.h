@@ -8,10 +8,10 @@
 
 #include <stdint.h>
 
-#define HIST_SUB_BITS	6
-#define HIST_SUB	(1u << HIST_SUB_BITS)
-#define HIST_OCTAVES	36		/* up to 2^41 ns = 36 minutes */
-#define HIST_SLOTS	(HIST_OCTAVES * HIST_SUB)
+#define HIST_SUB_BITS 6
+#define HIST_SUB      (1u << HIST_SUB_BITS)
+#define HIST_OCTAVES  36 /* up to 2^41 ns = 36 minutes */
+#define HIST_SLOTS    (HIST_OCTAVES * HIST_SUB)
 
 struct hist {
 	uint64_t count;

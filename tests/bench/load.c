@@ -17,12 +17,12 @@
 #include <unistd.h>
 
 /* A client that is this late is stuck; threads share two cores with the servers. */
-#define GRACE_MS	10000
+#define GRACE_MS 10000
 
 struct load {
 	pid_t pid;
 	int ctl_fd;
-	struct load_result *res;	/* shared with the client */
+	struct load_result *res; /* shared with the client */
 };
 
 struct load *load_start(const struct bench_opts *o)
@@ -32,8 +32,8 @@ struct load *load_start(const struct bench_opts *o)
 
 	if (!l)
 		return NULL;
-	l->res = mmap(NULL, sizeof(*l->res), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		      -1, 0);
+	l->res = mmap(NULL, sizeof(*l->res), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	if (l->res == MAP_FAILED || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv)) {
 		perror("bench_mux: load generator");
 		free(l);

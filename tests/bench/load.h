@@ -11,22 +11,22 @@
 
 struct load_round {
 	enum bench_mode mode;
-	uint64_t rate;			/* BENCH_OPEN */
-	uint32_t warm_ms;		/* load without measuring */
+	uint64_t rate;	  /* BENCH_OPEN */
+	uint32_t warm_ms; /* load without measuring */
 	uint32_t measure_ms;
-	uint32_t drain_ms;		/* replies that take longer than this count as lost */
+	uint32_t drain_ms; /* replies that take longer than this count as lost */
 };
 
 struct load_result {
-	uint64_t msgs;			/* replies within the measured time, all of them checked */
-	uint64_t duration_ns;		/* the measured time */
-	uint64_t server_cpu_ns;		/* during the measured time */
+	uint64_t msgs;		/* replies within the measured time, all of them checked */
+	uint64_t duration_ns;	/* the measured time */
+	uint64_t server_cpu_ns; /* during the measured time */
 	uint64_t client_cpu_ns;
-	uint64_t bad;			/* replies that were wrong */
-	uint64_t lost;			/* requests without a reply */
-	struct hist all;		/* latency in ns */
-	struct hist fast;		/* BENCH_WORK_SLOW: of the requests that are not slow */
-	char error[160];		/* the first thing that went wrong, or "" */
+	uint64_t bad;	  /* replies that were wrong */
+	uint64_t lost;	  /* requests without a reply */
+	struct hist all;  /* latency in ns */
+	struct hist fast; /* BENCH_WORK_SLOW: of the requests that are not slow */
+	char error[160];  /* the first thing that went wrong, or "" */
 };
 
 struct load;

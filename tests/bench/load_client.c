@@ -17,16 +17,16 @@
 
 #include "load_conn.h"
 
-#define EVENTS_PER_WAIT		64
-#define IDLE_WAIT_NS		(5 * BENCH_NS_PER_MS)
+#define EVENTS_PER_WAIT 64
+#define IDLE_WAIT_NS	(5 * BENCH_NS_PER_MS)
 
 struct client;
 
 struct client_thread {
 	struct client *client;
 	struct lthread io;
-	uint32_t first, nr;		/* its connections */
-	uint64_t next_ns;		/* BENCH_OPEN: when the next message is due */
+	uint32_t first, nr; /* its connections */
+	uint64_t next_ns;   /* BENCH_OPEN: when the next message is due */
 	uint32_t next_conn;
 	int epoll_fd;
 	pthread_t thread;
@@ -43,7 +43,8 @@ struct client {
 
 static int client_connect(const struct bench_opts *o)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(o->port),
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_port = htons(o->port),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -75,9 +76,10 @@ static int client_open(struct client *cl)
 			err = lconn_init(&cl->conn[i], o, fd, i);
 			if (err)
 				return err;
-			if (epoll_ctl(th->epoll_fd, EPOLL_CTL_ADD, fd, &(struct epoll_event){
-				.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-				.data.ptr = &cl->conn[i] }))
+			if (epoll_ctl(th->epoll_fd, EPOLL_CTL_ADD, fd,
+				      &(struct epoll_event){ .events = EPOLLIN | EPOLLOUT |
+								       EPOLLRDHUP | EPOLLET,
+							     .data.ptr = &cl->conn[i] }))
 				return -errno;
 		}
 	}
@@ -129,8 +131,8 @@ static void *client_loop(void *arg)
 	while (!thread_done(th) && !th->io.dead) {
 		bool draining = atomic_load(&cl->phase) == LOAD_DRAIN;
 		uint64_t wait_ns = open && !draining ? open_issue(th) : IDLE_WAIT_NS;
-		struct timespec ts = { .tv_nsec = (long)(wait_ns < IDLE_WAIT_NS ? wait_ns :
-							 IDLE_WAIT_NS) };
+		struct timespec ts = { .tv_nsec = (long)(wait_ns < IDLE_WAIT_NS ? wait_ns
+										: IDLE_WAIT_NS) };
 		int n = epoll_pwait2(th->epoll_fd, ev, EVENTS_PER_WAIT, &ts, NULL);
 
 		for (int i = 0; i < n; i++) {
@@ -200,8 +202,7 @@ static int client_round(struct client *cl, struct load_result *res)
 	a = client_sample(cl);
 	atomic_store(&cl->phase, LOAD_MEASURE);
 	bench_sleep_ns(cl->round.measure_ms * BENCH_NS_PER_MS);
-	atomic_store(&cl->drain_until_ns,
-		     bench_now_ns() + cl->round.drain_ms * BENCH_NS_PER_MS);
+	atomic_store(&cl->drain_until_ns, bench_now_ns() + cl->round.drain_ms * BENCH_NS_PER_MS);
 	b = client_sample(cl);
 	atomic_store(&cl->phase, LOAD_DRAIN);
 	for (uint32_t t = 0; t < nr; t++)

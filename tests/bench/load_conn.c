@@ -15,12 +15,12 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#define IO_BYTES	(256u * 1024)
-#define COPY_BELOW	2048u		/* smaller messages are copied, larger ones gathered */
-#define SLICES		64u		/* different contents */
-#define SLICE_STEP	8u
-#define OPEN_SLOTS	4096u		/* most in flight per connection in an open loop */
-#define GATHER_MSGS	64u
+#define IO_BYTES    (256u * 1024)
+#define COPY_BELOW  2048u /* smaller messages are copied, larger ones gathered */
+#define SLICES	    64u	  /* different contents */
+#define SLICE_STEP  8u
+#define OPEN_SLOTS  4096u /* most in flight per connection in an open loop */
+#define GATHER_MSGS 64u
 
 static uint8_t pattern[BENCH_MAX_SIZE + SLICES * SLICE_STEP];
 static uint32_t pattern_sum[SLICES];
@@ -79,7 +79,8 @@ int lconn_init(struct lconn *c, const struct bench_opts *o, int fd, uint32_t id)
 	for (uint32_t i = 0; i < c->cap; i++) {
 		c->free[c->nr_free++] = i;
 		c->slot[i].hdr = (struct bench_msg){ .len_be = htonl(o->size - BENCH_PREFIX),
-						     .conn = id, .slot = i };
+						     .conn = id,
+						     .slot = i };
 	}
 	return 0;
 }
@@ -264,7 +265,8 @@ void lconn_receive(struct lthread *t, struct lconn *c)
 		used = receive_frames(t, c, t->rx, have + (uint32_t)n);
 		c->part_len = have + (uint32_t)n - used;
 		memcpy(c->part, t->rx + used, c->part_len);
-		/* A short read emptied the socket; edge triggered epoll reports what comes after. */
+		/* A short read emptied the socket; edge triggered epoll reports what comes after.
+		 */
 		if ((uint32_t)n < IO_BYTES - have)
 			return;
 	}

@@ -16,7 +16,7 @@ enum load_phase {
 };
 
 struct lslot {
-	uint64_t due_ns;		/* latency counts from here */
+	uint64_t due_ns; /* latency counts from here */
 	struct bench_msg hdr;
 	bool busy;
 };
@@ -24,15 +24,15 @@ struct lslot {
 struct lconn {
 	int fd;
 	uint32_t id;
-	uint32_t seq;			/* of the next message */
-	uint32_t cap;			/* slots: most messages in flight */
+	uint32_t seq; /* of the next message */
+	uint32_t cap; /* slots: most messages in flight */
 	uint32_t nr_free;
-	uint32_t *free;			/* stack of idle slots */
+	uint32_t *free; /* stack of idle slots */
 	struct lslot *slot;
-	uint32_t *fifo;			/* issued, not sent in full: ring of cap slot numbers */
+	uint32_t *fifo; /* issued, not sent in full: ring of cap slot numbers */
 	uint32_t fifo_head, fifo_len;
-	uint32_t sent;			/* bytes of the message at the head already sent */
-	uint8_t *part;			/* a reply of which the rest is missing */
+	uint32_t sent; /* bytes of the message at the head already sent */
+	uint8_t *part; /* a reply of which the rest is missing */
 	uint32_t part_len;
 };
 
@@ -40,10 +40,10 @@ struct lconn {
 struct lthread {
 	const struct bench_opts *opts;
 	const _Atomic uint32_t *phase;
-	_Atomic uint64_t msgs;		/* good replies, since ever */
+	_Atomic uint64_t msgs; /* good replies, since ever */
 	uint64_t bad;
 	uint64_t in_flight;
-	bool dead;			/* a connection broke: the round is void */
+	bool dead; /* a connection broke: the round is void */
 	char error[160];
 	struct hist *all, *fast;
 	uint8_t *rx, *tx;

@@ -16,17 +16,17 @@
 #include "bench.h"
 
 struct bench_msg {
-	uint32_t len_be;	/* bytes after this field */
+	uint32_t len_be; /* bytes after this field */
 	uint32_t conn;
-	uint32_t slot;		/* index into the client's table of messages in flight */
+	uint32_t slot; /* index into the client's table of messages in flight */
 	uint32_t seq;
 	uint32_t is_reply;
 	uint32_t sum;
 };
 
-#define BENCH_PREFIX	4u
-#define BENCH_HDR	((uint32_t)sizeof(struct bench_msg))
-#define BENCH_MIN_SIZE	64u
+#define BENCH_PREFIX   4u
+#define BENCH_HDR      ((uint32_t)sizeof(struct bench_msg))
+#define BENCH_MIN_SIZE 64u
 
 _Static_assert(sizeof(struct bench_msg) == 24, "wire layout");
 

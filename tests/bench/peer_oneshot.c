@@ -16,7 +16,7 @@
 #include "server.h"
 
 /* A taken connection waits for those taken with it: few, and one alone if work may be long. */
-#define EVENTS_PER_WAIT	8
+#define EVENTS_PER_WAIT 8
 
 struct oneshot_worker {
 	struct serve_worker serve;
@@ -42,8 +42,9 @@ static void *oneshot_loop(void *arg)
 				free(c);
 				continue;
 			}
-			epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, c->fd, &(struct epoll_event){
-				.events = want | EPOLLONESHOT, .data.ptr = c });
+			epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, c->fd,
+				  &(struct epoll_event){ .events = want | EPOLLONESHOT,
+							 .data.ptr = c });
 		}
 	}
 	return NULL;
@@ -72,8 +73,9 @@ static int oneshot_run(const struct bench_opts *o)
 		if (!c)
 			return -ENOMEM;
 		c->fd = fd;
-		if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &(struct epoll_event){
-				.events = EPOLLIN | EPOLLONESHOT, .data.ptr = c }))
+		if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd,
+			      &(struct epoll_event){ .events = EPOLLIN | EPOLLONESHOT,
+						     .data.ptr = c }))
 			return -errno;
 	}
 }

@@ -17,7 +17,7 @@
 
 #include "server.h"
 
-#define EVENTS_PER_WAIT	64
+#define EVENTS_PER_WAIT 64
 
 struct pinned_worker {
 	struct serve_worker serve;
@@ -45,8 +45,9 @@ static void *pinned_loop(void *arg)
 			is_out = res == SERVE_WANT_OUT;
 			if (is_out == was_out)
 				continue;
-			epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, c->fd, &(struct epoll_event){
-				.events = is_out ? EPOLLOUT : EPOLLIN, .data.ptr = c });
+			epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, c->fd,
+				  &(struct epoll_event){ .events = is_out ? EPOLLOUT : EPOLLIN,
+							 .data.ptr = c });
 		}
 	}
 	return NULL;

@@ -19,38 +19,38 @@
 #include "server.h"
 #include "spmc.h"
 
-#define EVENTS_PER_ROUND	64
-#define CELLS_PER_TURN		32
-#define READS_PER_TURN		4
-#define CHUNK_BYTES		(256u * 1024)
+#define EVENTS_PER_ROUND 64
+#define CELLS_PER_TURN	 32
+#define READS_PER_TURN	 4
+#define CHUNK_BYTES	 (256u * 1024)
 /* What is queued should still be in the cache when a worker comes to it. */
-#define QUEUED_BYTES_MOST	(4u * 1024 * 1024)
+#define QUEUED_BYTES_MOST (4u * 1024 * 1024)
 /* Rounds are long if many connections are ready: do not let sleepers wait for the end of one. */
-#define TURNS_PER_ANNOUNCE	8
+#define TURNS_PER_ANNOUNCE 8
 
 struct chunk {
-	_Atomic uint32_t refs;		/* one per queued message, one of its I/O thread */
-	uint32_t used;			/* I/O thread only */
+	_Atomic uint32_t refs; /* one per queued message, one of its I/O thread */
+	uint32_t used;	       /* I/O thread only */
 	struct chunk *next;
 	uint8_t data[CHUNK_BYTES];
 };
 
 struct qconn {
 	struct sender tx;
-	_Atomic uint32_t refs;		/* one per queued message, one of the I/O thread */
-	struct chunk *chunk;		/* I/O thread: set while it holds a part of a message, */
-	uint32_t start;			/* which begins here and ends at chunk->used */
+	_Atomic uint32_t refs; /* one per queued message, one of the I/O thread */
+	struct chunk *chunk;   /* I/O thread: set while it holds a part of a message, */
+	uint32_t start;	       /* which begins here and ends at chunk->used */
 };
 
 struct qserver {
 	const struct bench_opts *opts;
 	struct spmc queue;
-	_Atomic(struct chunk *) freed;	/* by workers, taken all at once by the I/O thread */
-	struct chunk *spare;		/* I/O thread */
-	struct chunk *current;		/* I/O thread: reads go here, one connection after another */
-	uint32_t unannounced;		/* I/O thread: queued since the last wake-up */
+	_Atomic(struct chunk *) freed; /* by workers, taken all at once by the I/O thread */
+	struct chunk *spare;	       /* I/O thread */
+	struct chunk *current;	       /* I/O thread: reads go here, one connection after another */
+	uint32_t unannounced;	       /* I/O thread: queued since the last wake-up */
 	_Atomic uint64_t queued_bytes;
-	_Atomic uint32_t io_waits;	/* futex: the I/O thread waits for fewer queued bytes */
+	_Atomic uint32_t io_waits; /* futex: the I/O thread waits for fewer queued bytes */
 	uint32_t per_turn;
 	int epoll_fd;
 };
@@ -60,8 +60,8 @@ static void chunk_put(struct qserver *s, struct chunk *k, uint32_t n)
 	if (atomic_fetch_sub_explicit(&k->refs, n, memory_order_acq_rel) != n)
 		return;
 	k->next = atomic_load_explicit(&s->freed, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(&s->freed, &k->next, k,
-						      memory_order_release, memory_order_relaxed))
+	while (!atomic_compare_exchange_weak_explicit(&s->freed, &k->next, k, memory_order_release,
+						      memory_order_relaxed))
 		;
 }
 
@@ -116,7 +116,8 @@ static void *queue_worker(void *arg)
 			uint32_t first = i, len = 0, used = 0;
 
 			for (; i < n && cell[i].conn == c &&
-			     len + s->opts->reply_size <= SERVE_BUF_BYTES; i++) {
+			       len + s->opts->reply_size <= SERVE_BUF_BYTES;
+			     i++) {
 				bench_work(s->opts, cell[i].msg);
 				len += bench_reply(s->opts, cell[i].msg, (uint32_t)cell[i].len,
 						   tx + len);
@@ -189,7 +190,8 @@ static int io_frame(struct qserver *s, struct qconn *c, struct chunk *k)
 			err = -EPROTO;
 		if (err || !len || len > k->used - c->start)
 			break;
-		/* Not reached by way of bytes: only messages of less than 64 bytes fill the ring. */
+		/* Not reached by way of bytes: only messages of less than 64 bytes fill the ring.
+		 */
 		while (n == room) {
 			io_publish(s, c, k, n, c->start - first);
 			announce(s);
@@ -199,8 +201,8 @@ static int io_frame(struct qserver *s, struct qconn *c, struct chunk *k)
 			if (!room)
 				bench_sleep_ns(50000);
 		}
-		*spmc_cell_at(&s->queue, n++) = (struct spmc_cell){
-			.conn = c, .chunk = k, .msg = p, .len = len };
+		*spmc_cell_at(&s->queue, n++) =
+			(struct spmc_cell){ .conn = c, .chunk = k, .msg = p, .len = len };
 		c->start += len;
 	}
 	io_publish(s, c, k, n, c->start - first);
@@ -302,8 +304,10 @@ static int io_accept(struct qserver *s)
 		return -ENOMEM;
 	sender_init(&c->tx, fd, s->epoll_fd, c);
 	atomic_init(&c->refs, 1);
-	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &(struct epoll_event){
-		.events = EPOLLIN, .data.ptr = c }) ? -errno : 0;
+	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd,
+			 &(struct epoll_event){ .events = EPOLLIN, .data.ptr = c })
+		       ? -errno
+		       : 0;
 }
 
 static int queue_run(const struct bench_opts *o)

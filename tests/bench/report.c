@@ -87,15 +87,15 @@ void report_case(const struct report *r, const struct outcome *o)
 }
 
 enum goal_measure {
-	GOAL_RATE,		/* mux msgs/s over peer msgs/s: more is better */
-	GOAL_P99,		/* mux p99 over peer p99: less is better */
+	GOAL_RATE, /* mux msgs/s over peer msgs/s: more is better */
+	GOAL_P99,  /* mux p99 over peer p99: less is better */
 };
 
 struct goal {
 	const char *text;
 	enum case_group group;
-	uint32_t size;		/* 0 = any */
-	bool few_conns;		/* only cases with more workers than connections */
+	uint32_t size;	/* 0 = any */
+	bool few_conns; /* only cases with more workers than connections */
 	const struct bench_server *peer;
 	enum goal_measure measure;
 	double goal;
@@ -106,9 +106,12 @@ static const struct goal goals[] = {
 	{ "each blocks 1 ms: msg/s", CASE_BLOCK, 0, true, &bench_peer_pinned, GOAL_RATE, 1.62 },
 	{ "5 % take 5 ms: p99", CASE_SLOW, 0, false, &bench_peer_queue, GOAL_P99, 1 },
 	{ "each blocks 1 ms: p99", CASE_BLOCK, 0, false, &bench_peer_queue, GOAL_P99, 1 },
-	{ "5 % take 5 ms, fixed rate: p99", CASE_SLOW_OPEN, 0, false, &bench_peer_queue, GOAL_P99, 1 },
-	{ "each blocks 1 ms, fixed rate: p99", CASE_BLOCK_OPEN, 0, false, &bench_peer_queue, GOAL_P99, 1 },
-	{ "pipelined 5 KiB: msg/s", CASE_PIPELINED, 5120, false, &bench_peer_queue, GOAL_RATE, 0.9 },
+	{ "5 % take 5 ms, fixed rate: p99", CASE_SLOW_OPEN, 0, false, &bench_peer_queue, GOAL_P99,
+	  1 },
+	{ "each blocks 1 ms, fixed rate: p99", CASE_BLOCK_OPEN, 0, false, &bench_peer_queue,
+	  GOAL_P99, 1 },
+	{ "pipelined 5 KiB: msg/s", CASE_PIPELINED, 5120, false, &bench_peer_queue, GOAL_RATE,
+	  0.9 },
 	{ "pipelined 64 B: msg/s", CASE_PIPELINED, 64, false, &bench_peer_queue, GOAL_RATE, 0.65 },
 	{ "pipelined 64 B: msg/s", CASE_PIPELINED, 64, false, &bench_peer_pinned, GOAL_RATE, 0.35 },
 };

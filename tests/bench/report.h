@@ -10,27 +10,27 @@
 #include "load.h"
 #include "server.h"
 
-#define ROUNDS_MAX	32
-#define SERVERS_MAX	4
+#define ROUNDS_MAX  32
+#define SERVERS_MAX 4
 
 /* One server in one case: all its rounds. */
 struct score {
 	bool ran;
-	char error[160];		/* why there are no figures, or "" */
+	char error[160]; /* why there are no figures, or "" */
 	uint32_t rounds;
-	double rate[ROUNDS_MAX];	/* messages per second of each round */
+	double rate[ROUNDS_MAX]; /* messages per second of each round */
 	uint64_t msgs, duration_ns, server_cpu_ns, client_cpu_ns;
 	uint64_t bad, lost;
-	uint64_t p50_ns, p99_ns, fast_p99_ns;	/* over all rounds */
+	uint64_t p50_ns, p99_ns, fast_p99_ns; /* over all rounds */
 };
 
 struct outcome {
 	const struct bench_case *what;
-	struct score score[SERVERS_MAX];	/* indexed as the list of servers */
+	struct score score[SERVERS_MAX]; /* indexed as the list of servers */
 };
 
 struct report {
-	const struct bench_server *server[SERVERS_MAX];	/* [0] is mux */
+	const struct bench_server *server[SERVERS_MAX]; /* [0] is mux */
 	bool enabled[SERVERS_MAX];
 	unsigned int nr_servers;
 	struct outcome outcome[CASES_MAX];

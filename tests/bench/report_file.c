@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NS_PER_US	1000.0
+#define NS_PER_US 1000.0
 
 /* Measured figures, or null for each if there are none. */
 static void json_number(FILE *f, const char *side, const char *key, bool known, double v)
@@ -35,8 +35,9 @@ static void json_side(FILE *f, const char *side, const struct bench_case *c, con
 	json_number(f, side, "server_cpu_ns_per_msg", some, (double)s->server_cpu_ns * per_msg);
 	json_number(f, side, "client_cpu_ns_per_msg", some, (double)s->client_cpu_ns * per_msg);
 	if (c->group == CASE_IDLE)
-		json_number(f, side, "idle_cpu_us_per_s", ok, (double)s->server_cpu_ns / NS_PER_US /
-			    ((double)s->duration_ns / BENCH_NS_PER_S));
+		json_number(f, side, "idle_cpu_us_per_s", ok,
+			    (double)s->server_cpu_ns / NS_PER_US /
+				    ((double)s->duration_ns / BENCH_NS_PER_S));
 	fprintf(f, ", \"%s_msgs\": %llu, \"%s_wrong\": %llu, \"%s_lost\": %llu", side,
 		(unsigned long long)s->msgs, side, (unsigned long long)s->bad, side,
 		(unsigned long long)s->lost);

@@ -38,8 +38,8 @@ static void bytes_append(struct bytes *b, const uint8_t *data, size_t len)
 
 static void await(struct sender *c, uint32_t events)
 {
-	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->fd, &(struct epoll_event){
-		.events = events, .data.ptr = c->epoll_data });
+	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->fd,
+		  &(struct epoll_event){ .events = events, .data.ptr = c->epoll_data });
 }
 
 /* How much of it the socket took: all of it on errors, the reader sees that the end has come. */

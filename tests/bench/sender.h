@@ -20,9 +20,9 @@ struct sender {
 	int fd;
 	int epoll_fd;
 	void *epoll_data;
-	pthread_mutex_t lock;		/* of what follows */
-	bool busy;			/* somebody sends, or the socket is full: append to out */
-	bool blocked;			/* the socket is full: EPOLLOUT alone is awaited */
+	pthread_mutex_t lock; /* of what follows */
+	bool busy;	      /* somebody sends, or the socket is full: append to out */
+	bool blocked;	      /* the socket is full: EPOLLOUT alone is awaited */
 	struct bytes out;
 };
 

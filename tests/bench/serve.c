@@ -15,7 +15,7 @@
 #include "server.h"
 
 /* Reads of one connection in one turn, so that one busy connection does not starve others. */
-#define READS_PER_TURN	4
+#define READS_PER_TURN 4
 
 int serve_accept(int listen_fd)
 {

@@ -22,9 +22,9 @@
 #include "msg.h"
 #include "server.h"
 
-#define MSGS_PER_TURN	64u
-#define SPARE_CONNS	16u
-#define NAME_BYTES	32
+#define MSGS_PER_TURN 64u
+#define SPARE_CONNS   16u
+#define NAME_BYTES    32
 
 struct mux_server {
 	const struct bench_opts *opts;
@@ -139,7 +139,8 @@ static int start_threads(struct mux_server *s)
 
 static int mux_start(struct mux_server *s)
 {
-	struct kcm_mux_opts mo = { .sz = sizeof(mo), .conns = s->opts->conns + SPARE_CONNS,
+	struct kcm_mux_opts mo = { .sz = sizeof(mo),
+				   .conns = s->opts->conns + SPARE_CONNS,
 				   .workers = s->opts->workers,
 				   .arena_bytes = (uint64_t)s->opts->arena_mib << 20 };
 	char err_text[256] = "";

@@ -17,8 +17,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SPMC_CELLS	65536u
-#define SPMC_CACHELINE	64
+#define SPMC_CELLS     65536u
+#define SPMC_CACHELINE 64
 
 struct spmc_cell {
 	void *conn;
@@ -28,8 +28,8 @@ struct spmc_cell {
 };
 
 struct spmc {
-	_Alignas(SPMC_CACHELINE) _Atomic uint64_t head;		/* consumers */
-	_Alignas(SPMC_CACHELINE) _Atomic uint64_t tail;		/* producer */
+	_Alignas(SPMC_CACHELINE) _Atomic uint64_t head; /* consumers */
+	_Alignas(SPMC_CACHELINE) _Atomic uint64_t tail; /* producer */
 	_Alignas(SPMC_CACHELINE) _Atomic uint32_t sleepers;
 	_Atomic uint32_t bell;
 	_Alignas(SPMC_CACHELINE) struct spmc_cell cell[SPMC_CELLS];
@@ -86,9 +86,8 @@ static inline uint32_t spmc_try_pop(struct spmc *q, struct spmc_cell *out, uint3
 		n = tail - head < most ? (uint32_t)(tail - head) : most;
 		for (uint32_t i = 0; i < n; i++)
 			out[i] = q->cell[(head + i) % SPMC_CELLS];
-		if (atomic_compare_exchange_weak_explicit(&q->head, &head, head + n,
-							  memory_order_acq_rel,
-							  memory_order_acquire))
+		if (atomic_compare_exchange_weak_explicit(
+			    &q->head, &head, head + n, memory_order_acq_rel, memory_order_acquire))
 			return n;
 	}
 }
