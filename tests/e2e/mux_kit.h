@@ -341,6 +341,17 @@ static kit_unused struct kcm_msg recv_one(struct kcm_worker *w)
 	return msg;
 }
 
+/*
+ * A worker process as an exec'ed one would be: with the descriptor @fd alone. Others are closed, or
+ * it would hold the owner's lock and connections.
+ */
+static kit_unused void kit_only_fd(int fd)
+{
+	if (fd > 3)
+		close_range(3, (unsigned int)fd - 1, 0);
+	close_range((unsigned int)fd + 1, ~0U, 0);
+}
+
 /* A child that does not outlive the test. */
 static kit_unused pid_t kit_fork(void)
 {
