@@ -114,11 +114,6 @@ static long walk_step(__u32 i, struct kcm_run *r)
 	return window_short(r, c, ch, ret);
 }
 
-/* What we read of the kernel's struct. */
-struct tcp_sock___kcm {
-	__u32 copied_seq;
-} __attribute__((preserve_access_index));
-
 /*
  * Bytes of @skb that the stream has had before. A retransmission may begin with what arrived
  * already and go on with what did not: tcp_data_queue() queues it whole, tcp_recvmsg() skips the
@@ -128,10 +123,7 @@ struct tcp_sock___kcm {
 static __always_inline __u32 overlap(struct __sk_buff *skb, struct kcm_conn *c, __u32 seq)
 {
 	if (!c->seq_known) {
-		struct bpf_sock *sk = skb->sk;
-		struct tcp_sock___kcm *tp = sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
-
-		c->next_seq = tp ? tp->copied_seq : seq;
+		c->next_seq = copied_seq(skb, seq);
 		c->seq_known = 1;
 	}
 	return (__s32)(c->next_seq - seq) > 0 ? c->next_seq - seq : 0;

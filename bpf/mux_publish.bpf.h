@@ -30,6 +30,20 @@ static __always_inline __u64 own_word(__u32 n, __u32 i)
  * release them. The first word keeps them from being all there is until the rest is in place and
  * the state says that a last release may free the chunk.
  */
+/* What we read of the kernel's struct. */
+struct tcp_sock___kcm {
+	__u32 copied_seq;
+} __attribute__((preserve_access_index));
+
+/* Where the stream was read to: before the first skb that a program sees of it, its start. */
+static __always_inline __u32 copied_seq(struct __sk_buff *skb, __u32 unknown)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct tcp_sock___kcm *tp = sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
+
+	return tp ? tp->copied_seq : unknown;
+}
+
 static __always_inline void own_init(struct kcm_claim *cl, __u32 n, __u32 gen)
 {
 	*(volatile __u64 *)&cl->own[0] = KCM_OWN_FILL * 0x0101010101010101ULL;

@@ -63,7 +63,8 @@ static __always_inline __u32 msg_offset(struct __sk_buff *skb, struct kcm_conn *
 
 	if (!c->skbs) {
 		c->skbs = 1;
-		c->resume_seq = seq;
+		/* Not seq: a retransmission may begin with bytes read before the attach. */
+		c->resume_seq = copied_seq(skb, seq);
 	}
 	return c->resume_seq - seq;
 }
