@@ -451,7 +451,7 @@ reload_under_load() { # worker options
 @test "more connections than the mux has: they wait, and are served" {
 	run_mux x listen 127.0.0.1:0 frame u32be conns 4 workers 2 -- "$WORKER"
 	for i in 1 2 3; do
-		client "$port" 4 50 >"$T/out$i" 3>&- &
+		client "$port" 4 50 --close >"$T/out$i" 3>&- &
 		clients[i]=$!
 	done
 	for i in 1 2 3; do wait "${clients[i]}"; done

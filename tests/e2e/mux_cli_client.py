@@ -86,6 +86,7 @@ def main():
     p.add_argument("--depth", type=int, default=16)
     p.add_argument("--seconds", type=float)
     p.add_argument("--lossy", action="store_true")
+    p.add_argument("--close", action="store_true", help="close each connection when it is done")
     opt = p.parse_args()
     opt.end = time.monotonic() + opt.seconds if opt.seconds else None
     conns = [Conn((opt.host, opt.port), i, opt) for i in range(opt.conns)]
@@ -99,6 +100,8 @@ def main():
         for c in live:
             c.write()
             c.read()
+            if opt.close and c.done():
+                c.sock.close()
         total = sum(c.answered for c in conns)
         if total != last:
             last, moved = total, time.monotonic()
