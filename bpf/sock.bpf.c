@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * sock.bpf.c - keeps state for every TCP socket and every connected UDP socket of a cgroup.
+ *
+ * sock_create notes who opens it, sockops follows the connection, the cgroup_skb programs count.
+ * No tracing programs: nothing here depends on the kernel's inner functions.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include "sock.h"
+#include "sock_maps.bpf.h"
+#include "sock_find.bpf.h"
+#include "sock_pkt.bpf.h"
+#include "sock_sample.bpf.h"
+#include "sock_event.bpf.h"
+#include "sock_rule.bpf.h"
+#include "sock_ops.bpf.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+#define KCM_SOCK_STREAM 1
+#define KCM_SOCK_DGRAM	2
+
+/* ---- who opens it ---- */
+
+SEC("cgroup/sock_create")
+int kcm_sk_create(struct bpf_sock *ctx)
+{
+	__u32 proto = ctx->protocol;
+	struct kcm_sk_store *store;
+
+	if (!(ctx->type == KCM_SOCK_STREAM && proto == KCM_SK_TCP) &&
+	    !(ctx->type == KCM_SOCK_DGRAM && proto == KCM_SK_UDP))
+		return 1;
+	store = bpf_sk_storage_get(&kcm_sk_store, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!store) {
+		CTL_ADD(no_storage, 1);
+		return 1;
+	}
+	store->hot.tag = bpf_get_socket_cookie(ctx);
+	store->hot.proto = proto;
+	store->more.info.family = ctx->family;
+	store->more.info.pid = bpf_get_current_pid_tgid() >> 32;
+	store->more.info.uid = bpf_get_current_uid_gid();
+	bpf_get_current_comm(store->more.info.comm, sizeof(store->more.info.comm));
+	store->more.info.cgroup_id = bpf_get_current_cgroup_id();
+	store->more.info.netns_cookie = bpf_get_netns_cookie(ctx);
+	return 1;
+}
+
+/* ---- UDP: connect() to close() ---- */
+
+static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct kcm_sk_store *store;
+	struct kcm_sk_ref ref;
+	struct kcm_sk_info *info;
+	__u64 cookie;
+	int slot;
+
+	if (ctx->protocol != KCM_SK_UDP || !sk)
+		return 1;
+	cookie = bpf_get_socket_cookie(ctx);
+	ref.hot = slot_find(cookie, &ref.slot);
+	if (ref.hot) {
+		ref.more = slot_more(ref.slot);
+		if (!ref.more)
+			return 1;
+	} else {
+		store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!store) {
+			CTL_ADD(no_storage, 1);
+			return 1;
+		}
+		ref.hot = &store->hot;
+		ref.more = &store->more;
+		store->hot.tag = cookie;
+		store->hot.proto = KCM_SK_UDP;
+		store->more.info.start_ns = bpf_ktime_get_ns();
+		slot = kcm_slot_claim(cookie);
+		if (slot >= 0) {
+			ref.slot = slot;
+			ref.hot = bpf_map_lookup_elem(&kcm_sk_hot, &ref.slot);
+			ref.more = bpf_map_lookup_elem(&kcm_sk_more, &ref.slot);
+			if (!ref.hot || !ref.more)
+				return 1;
+			__builtin_memcpy((void *)ref.hot + 8, (void *)&store->hot + 8,
+					 sizeof(*ref.hot) - 8);
+			__builtin_memcpy(ref.more, &store->more, sizeof(*ref.more));
+		} else {
+			CTL_ADD(beyond, 1);
+		}
+		CTL_ADD(opened, 1);
+	}
+	info = &ref.more->info;
+	ref.hot->state = KCM_SK_ESTABLISHED;
+	ref.hot->role = KCM_ROLE_CLIENT;
+	ref.hot->flags = 0; /* the local address is told by the first datagram */
+	info->rport = bpf_ntohs(ctx->user_port);
+	info->family = v6 ? KCM_AF_INET6 : KCM_AF_INET;
+	if (v6) {
+		*(__u32 *)&info->raddr[0] = ctx->user_ip6[0];
+		*(__u32 *)&info->raddr[4] = ctx->user_ip6[1];
+		*(__u32 *)&info->raddr[8] = ctx->user_ip6[2];
+		*(__u32 *)&info->raddr[12] = ctx->user_ip6[3];
+	} else {
+		*(__u32 *)&info->raddr[0] = ctx->user_ip4;
+	}
+	if (ref.slot != KCM_SK_SLOT_NONE && ref.hot->tag != cookie) {
+		slot_publish(ref.hot, cookie);
+		bpf_sk_storage_delete(&kcm_sk_store, sk);
+	}
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int kcm_sk_conn4(struct bpf_sock_addr *ctx)
+{
+	return udp_connect(ctx, 0);
+}
+
+SEC("cgroup/connect6")
+int kcm_sk_conn6(struct bpf_sock_addr *ctx)
+{
+	return udp_connect(ctx, 1);
+}
+
+SEC("cgroup/sock_release")
+int kcm_sk_release(struct bpf_sock *ctx)
+{
+	struct kcm_sk_ref ref;
+	__u64 cookie;
+
+	if (ctx->protocol != KCM_SK_UDP)
+		return 1;
+	cookie = bpf_get_socket_cookie(ctx);
+	ref.hot = slot_find(cookie, &ref.slot);
+	if (!ref.hot)
+		return 1;
+	ref.more = slot_more(ref.slot);
+	if (!ref.more)
+		return 1;
+	ref.hot->state = KCM_SK_CLOSE;
+	CTL_ADD(closed, 1);
+	event_send(KCM_SKE_CLOSE, ref.hot, ref.more, cookie, ref.slot, 0);
+	slot_release(ref.hot);
+	return 1;
+}
+
+/* Datagrams of one socket leave on several CPUs at once: atomic. A datagram is a message. */
+static __always_inline void udp_count(struct __sk_buff *ctx, const struct kcm_pkt *p,
+				      struct kcm_sk_hot *hot, struct kcm_sk_more *more, int tx)
+{
+	__u32 n = ctx->gso_segs > 1 ? ctx->gso_segs : 1;
+
+	hot->last_ns = bpf_ktime_get_coarse_ns();
+	if (tx) {
+		__sync_fetch_and_add(&hot->tx_bytes, p->len);
+		__sync_fetch_and_add(&hot->tx_segs, n);
+	} else {
+		__sync_fetch_and_add(&hot->rx_bytes, p->len);
+		__sync_fetch_and_add(&hot->rx_segs, n);
+	}
+	if (!(hot->flags & KCM_SKF_TX_BASE) && tx) {
+		__u8 unused[16];
+
+		hot->flags |= KCM_SKF_TX_BASE;
+		more->info.lport = p->sport;
+		pkt_addrs(ctx, p, more->info.laddr, unused);
+	}
+}
+
+/* ---- segments ---- */
+
+/* For the framing program, in skb->cb: where the state is, and what the headers said. */
+static __always_inline void frame_args(struct __sk_buff *ctx, const struct kcm_pkt *p, __u32 slot)
+{
+	ctx->cb[0] = slot;
+	ctx->cb[1] = p->seq;
+	ctx->cb[2] = p->off;
+}
+
+SEC("cgroup_skb/egress")
+int kcm_sk_egress(struct __sk_buff *ctx)
+{
+	struct kcm_pkt p;
+	struct kcm_sk_ref ref;
+	__u64 cookie, now;
+	__s32 fresh;
+	int verdict = 1;
+
+	if (pkt_parse(ctx, &p)) {
+		CTL_ADD(unparsed, 1);
+		return 1;
+	}
+	if (!p.proto)
+		return 1;
+	cookie = bpf_get_socket_cookie(ctx);
+	ref.hot = slot_find(cookie, &ref.slot);
+	ref.more = NULL;
+	if (!ref.hot) {
+		struct bpf_sock *sk = ctx->sk;
+		struct kcm_sk_store *store = sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) :
+						  NULL;
+
+		if (!store || store->hot.state == KCM_SK_NEW)
+			return 1;
+		ref.hot = &store->hot;
+		ref.more = &store->more;
+	}
+	if (p.proto == KCM_SK_UDP) {
+		if (!ref.more)
+			ref.more = slot_more(ref.slot);
+		if (ref.more)
+			udp_count(ctx, &p, ref.hot, ref.more, 1);
+		return 1;
+	}
+	if (ref.hot->flags & KCM_SKF_LIMIT_DROP) {
+		if (!ref.more)
+			ref.more = slot_more(ref.slot);
+		if (ref.more)
+			verdict = limit_egress(ref.hot, ref.more, p.len);
+		if (!verdict)
+			return 0;
+	}
+	ref.hot->tx_segs += ctx->gso_segs > 1 ? ctx->gso_segs : 1;
+	if (p.syn && !(ref.hot->flags & KCM_SKF_TX_BASE)) {
+		ref.hot->tx_seq = p.seq;
+		ref.hot->flags |= KCM_SKF_TX_BASE;
+	}
+	now = bpf_ktime_get_coarse_ns();
+	fresh = p.seq + p.len - ref.hot->tx_seq;
+	if (SAMPLE_TICK(now) != ref.hot->tick || (p.len && fresh <= 0) ||
+	    (ref.hot->flags & KCM_SKF_RX_GAP)) {
+		struct bpf_sock *sk = ctx->sk;
+		struct bpf_tcp_sock *tp = sk ? bpf_tcp_sock(sk) : NULL;
+
+		ref.hot->tick = SAMPLE_TICK(now);
+		if (!ref.more)
+			ref.more = slot_more(ref.slot);
+		if (tp && ref.more) {
+			sample_tcp(tp, &ref.more->info);
+			if ((ref.hot->flags & KCM_SKF_RX_GAP) && !ref.hot->frame)
+				sample_rx(ref.hot, tp->rcv_nxt);
+		}
+	}
+	ref.hot->last_ns = now;
+	if (!p.len || fresh <= 0 || !(ref.hot->flags & KCM_SKF_TX_BASE))
+		return 1;
+	if (ref.hot->frame && !(ref.hot->frame_dead & 1)) {
+		frame_args(ctx, &p, ref.slot);
+		bpf_tail_call(ctx, &kcm_sk_tx, ref.hot->frame);
+		/* The framing was taken away. */
+		ref.hot->frame_dead |= 1;
+	}
+	ref.hot->tx_bytes += fresh;
+	ref.hot->tx_seq += fresh;
+	return 1;
+}
+
+/*
+ * A segment with data whose socket listens: the last ACK of a handshake. The connection is made
+ * after this program has run, on this CPU, and takes what is noted here: early_take().
+ */
+static __always_inline void early_note(struct __sk_buff *ctx, const struct kcm_pkt *p,
+				       struct kcm_sk_store *listener)
+{
+	__u32 slot = kcm_sk_cfg.slots + bpf_get_smp_processor_id();
+	struct kcm_sk_hot *hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
+	struct kcm_sk_more *more = bpf_map_lookup_elem(&kcm_sk_more, &slot);
+	__u8 dst[16];
+
+	if (!hot || !more)
+		return;
+	__builtin_memset(hot, 0, sizeof(*hot));
+	__builtin_memset(&more->rx, 0, sizeof(more->rx));
+	__builtin_memset(&more->info, 0, sizeof(more->info));
+	hot->tag = KCM_TAG_BUSY;
+	hot->role = KCM_ROLE_SERVER;
+	hot->rx_seq = p->seq;
+	hot->rx_segs = 1;
+	more->info.reserved[0] = p->seq;
+	more->info.rport = p->sport;
+	more->info.lport = p->dport;
+	more->info.netns_cookie = listener->more.info.netns_cookie;
+	pkt_addrs(ctx, p, more->info.raddr, dst);
+	hot->rx_fin = p->seq + p->len;
+	if (p->fin)
+		hot->flags |= KCM_SKF_RX_FIN;
+	hot->frame = framing_of(p->dport, KCM_SK_TCP);
+	if (hot->frame) {
+		frame_args(ctx, p, slot);
+		bpf_tail_call(ctx, &kcm_sk_rx, hot->frame);
+		hot->frame_dead |= 2;
+	}
+	hot->rx_bytes = p->len;
+	hot->rx_seq += p->len;
+}
+
+/* Segments of a stream that is not framed: count what is in order, note what is not. */
+static __always_inline void rx_count(struct kcm_sk_hot *hot, const struct kcm_pkt *p)
+{
+	__u32 end = p->seq + p->len;
+
+	if ((__s32)(end - hot->rx_seq) <= 0)
+		return;
+	if ((__s32)(p->seq - hot->rx_seq) > 0) {
+		if (!(hot->flags & KCM_SKF_RX_GAP) || (__s32)(end - hot->rx_far) > 0)
+			hot->rx_far = end;
+		hot->flags |= KCM_SKF_RX_GAP;
+		return;
+	}
+	hot->rx_bytes += end - hot->rx_seq;
+	hot->rx_seq = end;
+}
+
+SEC("cgroup_skb/ingress")
+int kcm_sk_ingress(struct __sk_buff *ctx)
+{
+	struct kcm_pkt p;
+	struct kcm_sk_hot *hot;
+	__u32 slot;
+
+	if (pkt_parse(ctx, &p)) {
+		CTL_ADD(unparsed, 1);
+		return 1;
+	}
+	if (!p.proto)
+		return 1;
+	hot = slot_find(bpf_get_socket_cookie(ctx), &slot);
+	if (!hot) {
+		struct bpf_sock *sk = ctx->sk;
+		struct kcm_sk_store *store = sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) :
+						  NULL;
+
+		if (!store || store->hot.state == KCM_SK_NEW)
+			return 1;
+		if (store->hot.state == KCM_SK_LISTEN) {
+			if (p.len)
+				early_note(ctx, &p, store);
+			return 1;
+		}
+		hot = &store->hot;
+	}
+	if (p.proto == KCM_SK_UDP) {
+		struct kcm_sk_more *more = slot_more(slot);
+
+		if (more || slot == KCM_SK_SLOT_NONE)
+			udp_count(ctx, &p, hot, more, 0);
+		return 1;
+	}
+	hot->rx_segs += ctx->gso_segs > 1 ? ctx->gso_segs : 1;
+	hot->last_ns = bpf_ktime_get_coarse_ns();
+	if (p.fin && !(hot->flags & KCM_SKF_RX_FIN)) {
+		hot->rx_fin = p.seq + p.len;
+		hot->flags |= KCM_SKF_RX_FIN;
+	}
+	if (!p.len || !(hot->flags & KCM_SKF_RX_BASE))
+		return 1;
+	if (hot->frame && !(hot->frame_dead & 2)) {
+		frame_args(ctx, &p, slot);
+		bpf_tail_call(ctx, &kcm_sk_rx, hot->frame);
+		hot->frame_dead |= 2;
+	}
+	rx_count(hot, &p);
+	return 1;
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* sock_ops.bpf.h - the life of a TCP connection, told by sockops callbacks. */
+#ifndef KCM_SOCK_OPS_BPF_H
+#define KCM_SOCK_OPS_BPF_H
+
+static __always_inline void ops_addrs(struct bpf_sock_ops *ctx, struct kcm_sk_info *info)
+{
+	info->family = ctx->family;
+	info->lport = ctx->local_port;
+	info->rport = bpf_ntohl(ctx->remote_port);
+	if (ctx->family == KCM_AF_INET) {
+		*(__u32 *)&info->laddr[0] = ctx->local_ip4;
+		*(__u32 *)&info->raddr[0] = ctx->remote_ip4;
+		return;
+	}
+	*(__u32 *)&info->laddr[0] = ctx->local_ip6[0];
+	*(__u32 *)&info->laddr[4] = ctx->local_ip6[1];
+	*(__u32 *)&info->laddr[8] = ctx->local_ip6[2];
+	*(__u32 *)&info->laddr[12] = ctx->local_ip6[3];
+	*(__u32 *)&info->raddr[0] = ctx->remote_ip6[0];
+	*(__u32 *)&info->raddr[4] = ctx->remote_ip6[1];
+	*(__u32 *)&info->raddr[8] = ctx->remote_ip6[2];
+	*(__u32 *)&info->raddr[12] = ctx->remote_ip6[3];
+}
+
+static __always_inline __u8 framing_of(__u16 port, __u8 proto)
+{
+	struct kcm_sk_port key = { .port = port, .proto = proto };
+	__u32 *frame = bpf_map_lookup_elem(&kcm_sk_ports, &key);
+
+	return frame && *frame < KCM_SK_FRAMES ? *frame : 0;
+}
+
+/*
+ * A connection begins: move its state from the storage, where sock_create (or the listener) left
+ * it, to a slot; or make it there if the socket is older than the programs. With no slot free it
+ * stays where it is.
+ */
+static __always_inline int conn_begin(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie,
+				      enum kcm_sk_role role, struct kcm_sk_ref *ref)
+{
+	struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0,
+							BPF_SK_STORAGE_GET_F_CREATE);
+	int slot;
+
+	if (!store) {
+		CTL_ADD(no_storage, 1);
+		return -1;
+	}
+	store->hot.role = role;
+	store->hot.proto = KCM_SK_TCP;
+	store->hot.flags &= ~KCM_SKF_ADOPTED;
+	store->more.info.start_ns = bpf_ktime_get_ns();
+	ops_addrs(ctx, &store->more.info);
+	if (!store->more.info.netns_cookie)
+		store->more.info.netns_cookie = bpf_get_netns_cookie(ctx);
+	slot = kcm_slot_claim(cookie);
+	if (slot < 0) {
+		store->hot.tag = cookie;
+		ref->hot = &store->hot;
+		ref->more = &store->more;
+		ref->slot = KCM_SK_SLOT_NONE;
+		CTL_ADD(beyond, 1);
+		return 0;
+	}
+	ref->slot = slot;
+	ref->hot = bpf_map_lookup_elem(&kcm_sk_hot, &ref->slot);
+	ref->more = bpf_map_lookup_elem(&kcm_sk_more, &ref->slot);
+	if (!ref->hot || !ref->more)
+		return -1;
+	__builtin_memcpy((void *)ref->hot + 8, (void *)&store->hot + 8, sizeof(*ref->hot) - 8);
+	__builtin_memcpy(ref->more, &store->more, sizeof(*ref->more));
+	return 0;
+}
+
+static __always_inline void conn_state_cb(struct bpf_sock_ops *ctx)
+{
+	/* Others may have asked for callbacks of their own: theirs are kept. */
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+/* The storage is of no use once the slot is found by everybody. */
+static __always_inline void conn_publish(struct bpf_sock *sk, __u64 cookie, struct kcm_sk_ref *ref)
+{
+	if (ref->slot == KCM_SK_SLOT_NONE)
+		return;
+	slot_publish(ref->hot, cookie);
+	bpf_sk_storage_delete(&kcm_sk_store, sk);
+}
+
+static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
+{
+	struct kcm_sk_ref ref;
+	__u32 slot;
+
+	if (slot_find(cookie, &slot)) /* connect() again, after a failure */
+		return;
+	if (conn_begin(ctx, sk, cookie, KCM_ROLE_CLIENT, &ref))
+		return;
+	ref.hot->state = KCM_SK_SYN_SENT;
+	conn_state_cb(ctx);
+	conn_publish(sk, cookie, &ref);
+}
+
+/* Data that came with the last ACK of the handshake passed the ingress program as the listener's,
+ * just now and on this CPU. */
+static __always_inline void early_take(struct bpf_sock_ops *ctx, struct kcm_sk_ref *ref)
+{
+	__u32 slot = kcm_sk_cfg.slots + bpf_get_smp_processor_id();
+	struct kcm_sk_hot *hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
+	struct kcm_sk_more *more = bpf_map_lookup_elem(&kcm_sk_more, &slot);
+	struct kcm_sk_info *a, *b;
+
+	if (!hot || !more || hot->tag != KCM_TAG_BUSY)
+		return;
+	hot->tag = 0;
+	a = &more->info;
+	b = &ref->more->info;
+	if (a->rport != b->rport || a->lport != b->lport || a->netns_cookie != b->netns_cookie ||
+	    (__u32)a->reserved[0] != ref->hot->rx_seq)
+		return;
+	for (int i = 0; i < 16; i += 4)
+		if (*(__u32 *)&a->raddr[i] != *(__u32 *)&b->raddr[i])
+			return;
+	ref->hot->rx_bytes = hot->rx_bytes;
+	ref->hot->rx_seq = hot->rx_seq;
+	ref->hot->rx_segs = hot->rx_segs;
+	ref->hot->rx_fin = hot->rx_fin;
+	ref->hot->flags |= hot->flags & KCM_SKF_RX_FIN;
+	ref->hot->frame_dead = hot->frame_dead;
+	__builtin_memcpy(&ref->more->rx, &more->rx, sizeof(more->rx));
+	ref->more->rx.lock = 0;
+	b->unframed = a->unframed;
+	b->lat_pending = a->lat_pending;
+	b->http_head = a->http_head;
+	b->http_depth = a->http_depth;
+	more->rx.stash = 0;
+}
+
+static __always_inline void conn_bases(struct bpf_sock_ops *ctx, struct kcm_sk_ref *ref)
+{
+	struct kcm_sk_hot *hot = ref->hot;
+
+	if (!(hot->flags & KCM_SKF_TX_BASE))
+		hot->tx_seq = ctx->snd_nxt;
+	hot->rx_seq = ctx->rcv_nxt - ctx->bytes_received;
+	hot->flags |= KCM_SKF_TX_BASE | KCM_SKF_RX_BASE;
+	hot->state = KCM_SK_ESTABLISHED;
+}
+
+static __always_inline void conn_sample(struct bpf_sock *sk, struct kcm_sk_ref *ref)
+{
+	struct bpf_tcp_sock *tp = bpf_tcp_sock(sk);
+
+	if (tp)
+		sample_tcp(tp, &ref->more->info);
+}
+
+static __always_inline void on_active(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
+{
+	struct kcm_sk_ref ref;
+
+	ref.hot = slot_find(cookie, &ref.slot);
+	if (ref.hot) {
+		ref.more = slot_more(ref.slot);
+	} else {
+		struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
+
+		if (!store)
+			return;
+		ref.hot = &store->hot;
+		ref.more = &store->more;
+	}
+	if (!ref.more)
+		return;
+	conn_bases(ctx, &ref);
+	ops_addrs(ctx, &ref.more->info); /* bound to an address by now */
+	ref.hot->frame = framing_of(ref.more->info.rport, KCM_SK_TCP);
+	ref.more->info.connect_us = (bpf_ktime_get_ns() - ref.more->info.start_ns) / 1000;
+	conn_sample(sk, &ref);
+	rules_apply(ctx, ref.hot, ref.more, cookie);
+	CTL_ADD(opened, 1);
+	event_send(KCM_SKE_OPEN, ref.hot, ref.more, cookie, ref.slot, 0);
+}
+
+static __always_inline void on_passive(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
+{
+	struct kcm_sk_ref ref;
+
+	if (conn_begin(ctx, sk, cookie, KCM_ROLE_SERVER, &ref))
+		return;
+	ref.hot->flags = 0; /* the listener's */
+	conn_bases(ctx, &ref);
+	ref.hot->frame = framing_of(ref.more->info.lport, KCM_SK_TCP);
+	early_take(ctx, &ref);
+	conn_state_cb(ctx);
+	conn_sample(sk, &ref);
+	rules_apply(ctx, ref.hot, ref.more, cookie);
+	CTL_ADD(opened, 1);
+	event_send(KCM_SKE_OPEN, ref.hot, ref.more, cookie, ref.slot, 0);
+	conn_publish(sk, cookie, &ref);
+}
+
+static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
+{
+	struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0,
+							BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!store) {
+		CTL_ADD(no_storage, 1);
+		return;
+	}
+	store->hot.tag = cookie;
+	store->hot.role = KCM_ROLE_LISTENER;
+	store->hot.proto = KCM_SK_TCP;
+	store->hot.state = KCM_SK_LISTEN;
+	store->more.info.start_ns = bpf_ktime_get_ns();
+	ops_addrs(ctx, &store->more.info);
+	store->more.info.rport = 0;
+	if (!store->more.info.netns_cookie)
+		store->more.info.netns_cookie = bpf_get_netns_cookie(ctx);
+}
+
+static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
+{
+	__u32 from = ctx->args[0], to = ctx->args[1];
+	struct kcm_sk_ref ref;
+	struct bpf_tcp_sock *tp;
+
+	ref.hot = slot_find(cookie, &ref.slot);
+	if (ref.hot) {
+		ref.more = slot_more(ref.slot);
+	} else {
+		struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
+
+		if (!store || store->hot.role == KCM_ROLE_LISTENER)
+			return;
+		ref.hot = &store->hot;
+		ref.more = &store->more;
+	}
+	if (!ref.more)
+		return;
+	ref.hot->state = to;
+	tp = bpf_tcp_sock(sk);
+	if (tp) {
+		sample_tcp(tp, &ref.more->info);
+		if (ref.hot->flags & KCM_SKF_RX_BASE)
+			sample_rx(ref.hot, tp->rcv_nxt);
+	}
+	if (to != KCM_SK_CLOSE)
+		return;
+	if (tp && (ref.hot->flags & KCM_SKF_RX_BASE) && !(ref.hot->flags & KCM_SKF_ADOPTED)) {
+		/* Segments that we counted and that TCP then refused, for instance after close(). */
+		__s32 over = ref.hot->rx_seq - tp->rcv_nxt;
+
+		if (over > 0 && (__u64)over <= ref.hot->rx_bytes) {
+			ref.hot->rx_bytes -= over;
+			ref.hot->rx_seq -= over;
+		}
+		ref.hot->tx_segs = tp->segs_out;
+		ref.hot->rx_segs = tp->segs_in;
+	}
+	stash_free_all(&ref.more->tx);
+	stash_free_all(&ref.more->rx);
+	if (from == KCM_SK_SYN_SENT) {
+		CTL_ADD(failed, 1);
+		event_send(KCM_SKE_FAIL, ref.hot, ref.more, cookie, ref.slot, 0);
+	} else {
+		CTL_ADD(closed, 1);
+		event_send(KCM_SKE_CLOSE, ref.hot, ref.more, cookie, ref.slot, 0);
+	}
+	if (ref.slot != KCM_SK_SLOT_NONE)
+		slot_release(ref.hot);
+	else
+		bpf_sk_storage_delete(&kcm_sk_store, sk);
+}
+
+SEC("sockops")
+int kcm_sk_ops(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	__u64 cookie;
+
+	if (!sk)
+		return 1;
+	cookie = bpf_get_socket_cookie(ctx);
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		on_connect(ctx, sk, cookie);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		on_active(ctx, sk, cookie);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		on_passive(ctx, sk, cookie);
+		break;
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		on_listen(ctx, sk, cookie);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		on_state(ctx, sk, cookie);
+		break;
+	}
+	return 1;
+}
+
+#endif
