@@ -122,11 +122,9 @@ struct kcm_sk_dir {
 	__u32 carry_bytes;
 	struct kcm_fstate fs;
 	__u32 lock;
-	__u16 stash; /* first chunk of kcm_sk_stash + 1: segments that came too early */
-	__u16 stash_last;
-	__u16 stashes;
-	__u16 pad;
-	__u32 pad2;
+	__u32 stashes;	/* chunks of kcm_sk_stash: segments that came too early */
+	__u32 len_hint; /* length of the last message: how many bytes to look at, at a time */
+	__u32 pad;
 	__u8 carry[KCM_SK_CARRY];
 };
 
@@ -319,16 +317,37 @@ struct kcm_sk_rule {
 	__u64 hits;    /* segments held back or dropped */
 };
 
-/* Bytes that came before those in front of them. */
-struct kcm_sk_stash_chunk {
-	__u64 owner; /* cookie; 0 = free */
+/* Bytes that came before those in front of them: who has a chunk, and the bytes. */
+struct kcm_sk_stash_head {
+	__u64 owner; /* KCM_STASH_OWNER(); 0 = free */
 	__u64 since_ns;
 	__u32 seq; /* host order, of bytes[0] */
 	__u32 len;
-	__u16 next; /* chunk + 1 */
-	__u16 pad;
-	__u32 pad2;
+};
+
+#define KCM_STASH_OWNER(cookie, tx) ((cookie) << 1 | !!(tx))
+
+struct kcm_sk_stash_heads {
+	struct kcm_sk_stash_head h[KCM_SK_STASHES];
+};
+
+struct kcm_sk_stash {
 	__u8 bytes[KCM_SK_STASH];
+};
+
+/* A look at a stream: what was carried over, and bytes of the segment behind it. */
+#define KCM_WIN_MASK 2047U
+
+struct kcm_sk_win {
+	__u32 busy;
+	__u32 have; /* bytes here */
+	__u32 at;   /* the next one to look at */
+	__u32 off;  /* of the segment: looked at, or skipped */
+	__u32 end;  /* bytes of the segment */
+	__u32 msgs; /* that ended in it */
+	__s32 err;
+	__u32 pad;
+	__u8 bytes[KCM_WIN_MASK + 1 + KCM_FRAME_PAD];
 };
 
 _Static_assert(sizeof(struct kcm_sk_hot) == 64, "one cache line");

@@ -72,23 +72,48 @@ static __always_inline void slot_release(struct kcm_sk_hot *hot)
 	__sync_lock_test_and_set(&hot->tag, 0);
 }
 
-/* Chunks of stashed segments that nobody will ask for any more. */
-static __noinline void stash_free_all(struct kcm_sk_dir *d)
+struct kcm_stash_run {
+	__u64 owner;
+	__u32 next_seq;
+	__u32 found; /* chunk + 1 */
+	__u32 freed;
+	__u32 far; /* behind the last byte stashed */
+	__u32 any;
+};
+
+static long stash_free_one(__u32 i, struct kcm_stash_run *r)
 {
-	__u32 id = d->stash;
+	__u32 zero = 0;
+	struct kcm_sk_stash_heads *all = bpf_map_lookup_elem(&kcm_sk_sthead, &zero);
+	struct kcm_sk_stash_head *h;
 
-	for (int i = 0; i < KCM_SK_STASH_MAX && id; i++) {
-		__u32 at = id - 1;
-		struct kcm_sk_stash_chunk *c = bpf_map_lookup_elem(&kcm_sk_stash, &at);
+	if (!all)
+		return 1;
+	h = &all->h[i & (KCM_SK_STASHES - 1)];
+	if (h->owner != r->owner)
+		return 0;
+	if (!r->any || (__s32)(h->seq + h->len - r->far) > 0)
+		r->far = h->seq + h->len;
+	r->any = 1;
+	__sync_lock_test_and_set(&h->owner, 0);
+	return 0;
+}
 
-		if (!c)
-			break;
-		id = c->next;
-		__sync_lock_test_and_set(&c->owner, 0);
-	}
-	d->stash = 0;
-	d->stash_last = 0;
+/*
+ * Free the chunks of stashed segments that nobody will ask for any more.
+ * Return: whether there were any, and in @far the sequence number behind the last byte of them.
+ */
+static __always_inline int stash_free_all(struct kcm_sk_dir *d, __u64 cookie, int tx, __u32 *far)
+{
+	struct kcm_stash_run r = { .owner = KCM_STASH_OWNER(cookie, tx) };
+
+	if (!d->stashes)
+		return 0;
+	bpf_loop(KCM_SK_STASHES, stash_free_one, &r, 0);
 	d->stashes = 0;
+	if (far)
+		*far = r.far;
+	return r.any;
 }
 
 #endif

@@ -115,14 +115,22 @@ struct {
 } kcm_sk_rings SEC(".maps");
 
 /*
- * kcm_sk_stash - segments that came before those in front of them. Key: chunk. Written and read
- * by the framing programs. Lifetime: until the gap is filled or the socket closes.
+ * kcm_sk_sthead, kcm_sk_stash - segments that came before those in front of them. Key of the
+ * first: 0, one element knows the owners of all chunks; of the second: chunk. Written and read by
+ * the framing programs. Lifetime of a chunk: until the gap is filled or the socket closes.
  */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kcm_sk_stash_heads);
+} kcm_sk_sthead SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, KCM_SK_STASHES);
 	__type(key, __u32);
-	__type(value, struct kcm_sk_stash_chunk);
+	__type(value, struct kcm_sk_stash);
 } kcm_sk_stash SEC(".maps");
 
 const volatile struct kcm_sk_cfg kcm_sk_cfg = {};

@@ -134,7 +134,6 @@ static __always_inline void early_take(struct bpf_sock_ops *ctx, struct kcm_sk_r
 	b->lat_pending = a->lat_pending;
 	b->http_head = a->http_head;
 	b->http_depth = a->http_depth;
-	more->rx.stash = 0;
 }
 
 static __always_inline void conn_bases(struct bpf_sock_ops *ctx, struct kcm_sk_ref *ref)
@@ -260,8 +259,12 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 		ref.hot->tx_segs = tp->segs_out;
 		ref.hot->rx_segs = tp->segs_in;
 	}
-	stash_free_all(&ref.more->tx);
-	stash_free_all(&ref.more->rx);
+	/* A gap that was never filled: what was behind it is not counted. */
+	if (stash_free_all(&ref.more->tx, cookie, 1, NULL) |
+	    stash_free_all(&ref.more->rx, cookie, 0, NULL)) {
+		ref.more->info.unframed = KCM_UNFRAMED_MISSED;
+		CTL_ADD(unframed, 1);
+	}
 	if (from == KCM_SK_SYN_SENT) {
 		CTL_ADD(failed, 1);
 		event_send(KCM_SKE_FAIL, ref.hot, ref.more, cookie, ref.slot, 0);

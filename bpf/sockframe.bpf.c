@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * sockframe.bpf.c - counts the messages of streams with one framing. Loaded once a framing, so
+ * that the verifier sees the descriptor as a constant and keeps one parser only; called by the
+ * programs of sock.bpf.c, which have found the socket and read the headers (frame_args()).
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+#define KCM_POS(pos)	    ((pos)&2047U) /* KCM_WIN_MASK */
+#define KCM_LD8(base, pos)  (((const __u8 *)(base))[KCM_POS(pos)])
+#define KCM_LD64(base, pos) (*(const __u64 *)((const __u8 *)(base) + KCM_POS(pos)))
+#include "sock.h"
+#include "sock_maps.bpf.h"
+#include "sock_find.bpf.h"
+#include "sock_sample.bpf.h"
+#include "sock_event.bpf.h"
+#include "sock_stream.h"
+#include "sock_stash.bpf.h"
+
+_Static_assert(KCM_POS(~0U) == KCM_WIN_MASK, "positions are masked to the window");
+
+const volatile struct kcm_frame kcm_frame = {};
+
+#include "sock_latency.bpf.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+/* Steps of one segment; 512 KiB of tiny messages, or what a parser can make of them. */
+#define KCM_STEPS_MAX (1 << 20)
+#define KCM_STEP_MSGS 8
+#define KCM_WINDOWS   4
+
+/*
+ * kcm_sk_win - windows. Key: 0 to 3, a CPU has so many because a softirq or another task may come
+ * between. Value: a window. Written and read by the program that has set its busy word. Lifetime:
+ * one segment.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KCM_WINDOWS);
+	__type(key, __u32);
+	__type(value, struct kcm_sk_win);
+} kcm_sk_win SEC(".maps");
+
+static __always_inline struct kcm_sk_win *win_get(void)
+{
+	for (__u32 i = 0; i < KCM_WINDOWS; i++) {
+		__u32 key = i;
+		struct kcm_sk_win *w = bpf_map_lookup_elem(&kcm_sk_win, &key);
+
+		if (!w)
+			return NULL;
+		if (!__sync_lock_test_and_set(&w->busy, 1))
+			return w;
+	}
+	return NULL;
+}
+
+static __always_inline void win_put(struct kcm_sk_win *w)
+{
+	__sync_lock_test_and_set(&w->busy, 0);
+}
+
+struct kcm_run {
+	struct __sk_buff *skb;
+	struct kcm_sk_dir *d;
+	struct kcm_sk_win *w;
+	__u32 off;   /* where the segment is in the skb, or in the chunk */
+	__u32 chunk; /* + 1; 0: in the skb */
+};
+
+static __always_inline int load(struct kcm_run *r)
+{
+	struct kcm_sk_win *w = r->w;
+	__u32 n = stream_load_begin((const struct kcm_frame *)&kcm_frame, r->d, w);
+	__u32 have = w->have, at = r->chunk - 1, last = n - 1;
+	int err;
+
+	asm volatile("" : "+r"(have), "+r"(last));
+	if (have > KCM_SK_CARRY || last >= KCM_SK_WINDOW)
+		return -1;
+	if (r->chunk) {
+		struct kcm_sk_stash *c = bpf_map_lookup_elem(&kcm_sk_stash, &at);
+		__u32 from = r->off + w->off;
+
+		if (!c || from > KCM_SK_STASH)
+			return -1;
+		err = bpf_probe_read_kernel(w->bytes + have, last + 1, (void *)c->bytes + from);
+	} else {
+		err = bpf_skb_load_bytes(r->skb, r->off + w->off, w->bytes + have, last + 1);
+	}
+	w->have = have + n;
+	w->off += n;
+	return err;
+}
+
+static long run_step(__u32 i, struct kcm_run *r)
+{
+	const struct kcm_frame *f = (const struct kcm_frame *)&kcm_frame;
+	const int simple = f->kind <= KCM_FRAME_VARINT || f->kind == KCM_FRAME_FIXED;
+	struct kcm_sk_win *w = r->w;
+	int ret;
+
+	/* Several short messages a step: bpf_loop() costs as much as one. */
+	for (int k = 0; k < KCM_STEP_MSGS; k++) {
+		ret = stream_step(f, r->d, w);
+		if (ret != KCM_STREAM_MSG)
+			break;
+		w->msgs++;
+		if (!simple)
+			return 0;
+	}
+	if (ret == KCM_STREAM_LOAD) {
+		if (load(r)) {
+			w->err = -EPROTO;
+			return 1;
+		}
+		return 0;
+	}
+	if (ret < 0) {
+		w->err = ret;
+		return 1;
+	}
+	return ret == KCM_STREAM_DONE;
+}
+
+/* Look at @len bytes at @off of the skb, or of a chunk. Return: 0, or -errno: framing lost. */
+static __noinline int run(struct kcm_run *r, __u32 off, __u32 len, __u32 chunk)
+{
+	r->off = off;
+	r->chunk = chunk;
+	stream_begin(r->w, len);
+	if (bpf_loop(KCM_STEPS_MAX, run_step, r, 0) >= KCM_STEPS_MAX)
+		return -EMSGSIZE;
+	r->d->msgs += r->w->msgs;
+	return r->w->err;
+}
+
+static __always_inline void unframe(struct kcm_sk_ref *ref, struct kcm_sk_dir *d, __u64 cookie,
+				    int tx, enum kcm_sk_unframed why)
+{
+	struct kcm_sk_hot *hot = ref->hot;
+	__u32 far;
+
+	hot->frame_dead |= tx ? 1 : 2;
+	ref->more->info.unframed = why;
+	CTL_ADD(unframed, 1);
+	if (!stash_free_all(d, cookie, tx, &far))
+		return;
+	if (tx) { /* sent is sent: the firewall that made the gap will see it again */
+		if ((__s32)(far - hot->tx_seq) > 0) {
+			hot->tx_bytes += far - hot->tx_seq;
+			hot->tx_seq = far;
+		}
+	} else {
+		hot->rx_far = far;
+		hot->flags |= KCM_SKF_RX_GAP;
+	}
+}
+
+static __always_inline enum kcm_sk_unframed why_of(int err)
+{
+	return err == -EMSGSIZE ? KCM_UNFRAMED_SIZE : KCM_UNFRAMED_PROTO;
+}
+
+static __always_inline void advance(struct kcm_sk_hot *hot, int tx, __u32 bytes)
+{
+	if (tx) {
+		hot->tx_bytes += bytes;
+		hot->tx_seq += bytes;
+	} else {
+		hot->rx_bytes += bytes;
+		hot->rx_seq += bytes;
+	}
+}
+
+struct kcm_drain {
+	struct kcm_run run;
+	struct kcm_sk_hot *hot;
+	__u64 owner;
+	int err;
+	int tx;
+};
+
+/* The gap may be filled: go on in what was stashed. */
+static long drain_one(__u32 i, struct kcm_drain *r)
+{
+	__u32 zero = 0, next = r->tx ? r->hot->tx_seq : r->hot->rx_seq, old, chunk;
+	struct kcm_sk_stash_heads *all = bpf_map_lookup_elem(&kcm_sk_sthead, &zero);
+	struct kcm_sk_stash_head *h;
+
+	chunk = stash_next(r->run.d, r->owner, next);
+	if (!chunk || !all)
+		return 1;
+	h = &all->h[(chunk - 1) & (KCM_SK_STASHES - 1)];
+	old = next - h->seq;
+	r->err = run(&r->run, old, h->len - old, chunk);
+	advance(r->hot, r->tx, h->len - old);
+	return r->err || !r->run.d->stashes;
+}
+
+static __always_inline void segment(struct __sk_buff *ctx, struct kcm_sk_ref *ref, __u64 cookie,
+				    int tx, struct kcm_sk_win *w)
+{
+	struct kcm_sk_dir *d = tx ? &ref->more->tx : &ref->more->rx;
+	struct kcm_sk_hot *hot = ref->hot;
+	__u32 next = tx ? hot->tx_seq : hot->rx_seq, seq = ctx->cb[1], off = ctx->cb[2];
+	struct kcm_drain r = { .run = { .skb = ctx, .d = d, .w = w }, .hot = hot, .tx = tx };
+	__u32 len = ctx->len - off, old;
+	int err;
+
+	if ((__s32)(seq + len - next) <= 0)
+		return;
+	if ((__s32)(seq - next) > 0) {
+		struct bpf_sock *sk = ctx->sk;
+		struct bpf_tcp_sock *tp = sk && !tx ? bpf_tcp_sock(sk) : NULL;
+
+		if (tp && (__s32)(tp->rcv_nxt - next) > 0)
+			unframe(ref, d, cookie, tx, KCM_UNFRAMED_MISSED);
+		else if (stash_put(ctx, d, KCM_STASH_OWNER(cookie, tx), seq, off, len))
+			unframe(ref, d, cookie, tx, KCM_UNFRAMED_STASH);
+		if (tx && (hot->frame_dead & 1) && (__s32)(seq + len - hot->tx_seq) > 0)
+			advance(hot, tx, seq + len - hot->tx_seq);
+		return;
+	}
+	old = next - seq;
+	err = run(&r.run, off + old, len - old, 0);
+	advance(hot, tx, len - old);
+	if (!err && d->stashes) {
+		r.owner = KCM_STASH_OWNER(cookie, tx);
+		bpf_loop(KCM_SK_STASH_MAX, drain_one, &r, 0);
+		err = r.err;
+	}
+	if (err)
+		unframe(ref, d, cookie, tx, why_of(err));
+}
+
+static __always_inline int ref_get(struct __sk_buff *ctx, struct kcm_sk_ref *ref)
+{
+	struct kcm_sk_store *store;
+	struct bpf_sock *sk;
+
+	ref->slot = ctx->cb[0];
+	if (ref->slot != KCM_SK_SLOT_NONE) {
+		ref->hot = bpf_map_lookup_elem(&kcm_sk_hot, &ref->slot);
+		ref->more = bpf_map_lookup_elem(&kcm_sk_more, &ref->slot);
+		return ref->hot && ref->more ? 0 : -1;
+	}
+	sk = ctx->sk;
+	store = sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) : NULL;
+	if (!store)
+		return -1;
+	ref->hot = &store->hot;
+	ref->more = &store->more;
+	return 0;
+}
+
+static __always_inline void latency(struct kcm_sk_ref *ref, __u64 cookie, int tx, __u64 before)
+{
+	struct kcm_sk_dir *d = tx ? &ref->more->tx : &ref->more->rx;
+	struct kcm_sk_dir *other = tx ? &ref->more->rx : &ref->more->tx;
+
+	if (d->msgs == before)
+		return;
+	if (tx == (ref->hot->role == KCM_ROLE_CLIENT))
+		latency_begin(&ref->more->info, d->msgs, other->msgs);
+	else
+		latency_end(ref, cookie, d->msgs);
+}
+
+SEC("cgroup_skb/egress")
+int kcm_frame_tx(struct __sk_buff *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx), before;
+	struct kcm_sk_ref ref;
+	struct kcm_sk_win *w;
+
+	if (ref_get(ctx, &ref))
+		return 1;
+	w = win_get();
+	if (!w) {
+		unframe(&ref, &ref.more->tx, cookie, 1, KCM_UNFRAMED_MISSED);
+		return 1;
+	}
+	before = ref.more->tx.msgs;
+	segment(ctx, &ref, cookie, 1, w);
+	win_put(w);
+	latency(&ref, cookie, 1, before);
+	return 1;
+}
+
+/*
+ * Two segments of a stream may arrive on two CPUs at once: one after the other. Their time here is
+ * short, and softirqs of one CPU don't interrupt each other.
+ */
+static __always_inline int rx_lock(struct kcm_sk_dir *d)
+{
+	for (int i = 0; i < 4096; i++)
+		if (!__sync_lock_test_and_set(&d->lock, 1))
+			return 0;
+	return -1;
+}
+
+SEC("cgroup_skb/ingress")
+int kcm_frame_rx(struct __sk_buff *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx), before;
+	struct kcm_sk_ref ref;
+	struct kcm_sk_win *w;
+
+	if (ref_get(ctx, &ref))
+		return 1;
+	w = win_get();
+	if (!w || rx_lock(&ref.more->rx)) {
+		if (w)
+			win_put(w);
+		unframe(&ref, &ref.more->rx, cookie, 0, KCM_UNFRAMED_MISSED);
+		return 1;
+	}
+	before = ref.more->rx.msgs;
+	segment(ctx, &ref, cookie, 0, w);
+	__sync_lock_test_and_set(&ref.more->rx.lock, 0);
+	win_put(w);
+	latency(&ref, cookie, 0, before);
+	return 1;
+}
