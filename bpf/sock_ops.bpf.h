@@ -220,6 +220,35 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock 
 		store->more.info.netns_cookie = bpf_get_netns_cookie(ctx);
 }
 
+/* tcp_reset() and tcp_write_err() set it before the state changes. */
+static __always_inline __u32 conn_error(struct bpf_sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	return tp ? tp->inet_conn.icsk_inet.sk.sk_err : 0;
+}
+
+/* connect() failed: the program may try again with the same socket, and is still its owner. */
+static __always_inline void conn_remember(struct bpf_sock *sk, __u64 cookie,
+					  const struct kcm_sk_info *info)
+{
+	struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0,
+							BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!store)
+		return;
+	store->hot.tag = cookie;
+	store->hot.proto = KCM_SK_TCP;
+	store->more.info.family = info->family;
+	store->more.info.pid = info->pid;
+	store->more.info.uid = info->uid;
+	__builtin_memcpy(store->more.info.comm, info->comm, sizeof(info->comm));
+	store->more.info.cgroup_id = info->cgroup_id;
+	store->more.info.netns_cookie = info->netns_cookie;
+	store->more.info.generation = info->generation;
+	__builtin_memcpy(store->more.info.label, info->label, sizeof(info->label));
+}
+
 static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
 {
 	__u32 from = ctx->args[0], to = ctx->args[1];
@@ -242,12 +271,20 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 	ref.hot->state = to;
 	tp = bpf_tcp_sock(sk);
 	if (tp) {
+		__u32 had = ref.hot->rx_seq;
+
 		sample_tcp(tp, &ref.more->info);
 		if (ref.hot->flags & KCM_SKF_RX_BASE)
 			sample_rx(ref.hot, tp->rcv_nxt);
+		if (ref.hot->rx_seq != had && ref.hot->frame && !(ref.hot->frame_dead & 2)) {
+			ref.hot->frame_dead |= 2;
+			ref.more->info.unframed = KCM_UNFRAMED_MISSED;
+			CTL_ADD(unframed, 1);
+		}
 	}
 	if (to != KCM_SK_CLOSE)
 		return;
+	ref.more->info.err = conn_error(sk);
 	if (tp && (ref.hot->flags & KCM_SKF_RX_BASE) && !(ref.hot->flags & KCM_SKF_ADOPTED)) {
 		/* Segments that we counted and that TCP then refused, for instance after close(). */
 		__s32 over = ref.hot->rx_seq - tp->rcv_nxt;
@@ -272,10 +309,18 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 		CTL_ADD(closed, 1);
 		event_send(KCM_SKE_CLOSE, ref.hot, ref.more, cookie, ref.slot, 0);
 	}
-	if (ref.slot != KCM_SK_SLOT_NONE)
-		slot_release(ref.hot);
-	else
-		bpf_sk_storage_delete(&kcm_sk_store, sk);
+	if (ref.slot == KCM_SK_SLOT_NONE) {
+		if (from == KCM_SK_SYN_SENT) {
+			ref.hot->state = KCM_SK_NEW;
+			ref.hot->flags = 0;
+		} else {
+			bpf_sk_storage_delete(&kcm_sk_store, sk);
+		}
+		return;
+	}
+	if (from == KCM_SK_SYN_SENT)
+		conn_remember(sk, cookie, &ref.more->info);
+	slot_release(ref.hot);
 }
 
 SEC("sockops")

@@ -295,12 +295,25 @@ int kcm_frame_tx(struct __sk_buff *ctx)
  * Two segments of a stream may arrive on two CPUs at once: one after the other. Their time here is
  * short, and softirqs of one CPU don't interrupt each other.
  */
+struct kcm_locking {
+	struct kcm_sk_dir *d;
+	int got;
+};
+
+static long lock_try(__u32 i, struct kcm_locking *l)
+{
+	l->got = !__sync_lock_test_and_set(&l->d->lock, 1);
+	return l->got;
+}
+
 static __always_inline int rx_lock(struct kcm_sk_dir *d)
 {
-	for (int i = 0; i < 4096; i++)
-		if (!__sync_lock_test_and_set(&d->lock, 1))
-			return 0;
-	return -1;
+	struct kcm_locking l = { .d = d };
+
+	if (!__sync_lock_test_and_set(&d->lock, 1))
+		return 0;
+	bpf_loop(1 << 16, lock_try, &l, 0);
+	return l.got ? 0 : -1;
 }
 
 SEC("cgroup_skb/ingress")
