@@ -6,8 +6,20 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct bpf_flow_keys;
+struct bpf_iter_meta;
+struct bpf_map;
 struct bpf_sock;
+struct cgroup;
+struct cgroup_subsys_state;
+struct file;
+struct inode;
+struct kernfs_node;
+struct net;
+struct seq_file;
 struct sock;
+struct sock_common;
+struct socket;
+struct udp_sock;
 
 typedef unsigned char __u8;
 
@@ -23,11 +35,15 @@ typedef long long unsigned int __u64;
 
 typedef __u8 u8;
 
+typedef __u16 u16;
+
 typedef __u32 u32;
 
 typedef __s64 s64;
 
 typedef __u64 u64;
+
+typedef unsigned int __kernel_uid32_t;
 
 typedef __u16 __be16;
 
@@ -35,9 +51,20 @@ typedef __u32 __be32;
 
 typedef __u32 __wsum;
 
+typedef __kernel_uid32_t uid_t;
+
 typedef struct {
 	s64 counter;
 } atomic64_t;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct file {
+	struct inode *f_inode;
+};
 
 struct sk_buff {
 	unsigned int len;
@@ -47,6 +74,23 @@ struct sk_buff {
 	struct sock *sk;
 	unsigned int truesize;
 	char cb[48];
+};
+
+struct inode {
+	long unsigned int i_ino;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct kernfs_node {
+	u64 id;
+};
+
+struct net {
+	u64 net_cookie;
 };
 
 enum bpf_map_type {
@@ -161,6 +205,10 @@ struct in6_addr {
 
 typedef __u64 __be64;
 
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 struct sock_common {
 	short unsigned int skc_family;
 	volatile unsigned char skc_state;
@@ -168,7 +216,14 @@ struct sock_common {
 	__be16 skc_dport;
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	possible_net_t skc_net;
 	atomic64_t skc_cookie;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
 };
 
 struct sock {
@@ -177,6 +232,14 @@ struct sock {
 	int sk_sndbuf;
 	int sk_err;
 	u8 sk_shutdown;
+	struct sock_cgroup_data sk_cgrp_data;
+	struct socket *sk_socket;
+	u16 sk_protocol;
+	long unsigned int sk_max_pacing_rate;
+};
+
+struct socket {
+	struct file *file;
 };
 
 enum {
@@ -194,6 +257,14 @@ enum {
 	TCP_NEW_SYN_RECV = 12,
 	TCP_BOUND_INACTIVE = 13,
 	TCP_MAX_STATES = 14,
+};
+
+struct bpf_iter_meta {
+	union {
+		struct seq_file *seq;
+	};
+	u64 session_id;
+	u64 seq_num;
 };
 
 enum {
@@ -351,6 +422,21 @@ struct bpf_timer {
 enum {
 	BPF_F_TIMER_ABS = 1,
 	BPF_F_TIMER_CPU_PIN = 2,
+};
+
+struct bpf_iter__bpf_map_elem {
+	union {
+		struct bpf_iter_meta *meta;
+	};
+	union {
+		struct bpf_map *map;
+	};
+	union {
+		void *key;
+	};
+	union {
+		void *value;
+	};
 };
 
 enum {
@@ -644,6 +730,19 @@ struct udphdr {
 	__sum16 check;
 };
 
+struct udp_sock {
+	struct inet_sock inet;
+};
+
+struct minmax_sample {
+	u32 t;
+	u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
+};
+
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
 };
@@ -655,6 +754,19 @@ struct tcp_sock {
 	u32 snd_una;
 	u32 snd_nxt;
 	u32 write_seq;
+	u64 bytes_sent;
+	u64 bytes_retrans;
+	u64 bytes_received;
+	u32 segs_out;
+	u32 segs_in;
+	u32 srtt_us;
+	struct minmax rtt_min;
+	u32 total_retrans;
+	u32 snd_cwnd;
+	u32 mss_cache;
+	u32 rate_delivered;
+	u32 rate_interval_us;
+	u8 bpf_sock_ops_cb_flags;
 };
 
 enum {
@@ -780,6 +892,21 @@ enum tcp_ca_state {
 	TCP_CA_Loss = 4,
 };
 
+struct bpf_iter__bpf_sk_storage_map {
+	union {
+		struct bpf_iter_meta *meta;
+	};
+	union {
+		struct bpf_map *map;
+	};
+	union {
+		struct sock *sk;
+	};
+	union {
+		void *value;
+	};
+};
+
 enum {
 	BPF_TCP_ESTABLISHED = 1,
 	BPF_TCP_SYN_SENT = 2,
@@ -795,6 +922,22 @@ enum {
 	BPF_TCP_NEW_SYN_RECV = 12,
 	BPF_TCP_BOUND_INACTIVE = 13,
 	BPF_TCP_MAX_STATES = 14,
+};
+
+struct bpf_iter__tcp {
+	union {
+		struct bpf_iter_meta *meta;
+	};
+	union {
+		struct sock_common *sk_common;
+	};
+	uid_t uid;
+};
+
+struct bpf_iter__udp {
+	uid_t uid;
+	struct udp_sock *udp_sk;
+	struct bpf_iter_meta *meta;
 };
 
 #pragma clang attribute pop
