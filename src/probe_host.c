@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include "feature.h"
+#include "lib/cgroup.h"
 #include "lib/kernel.h"
 #include "lib/pin.h"
 #include "log.h"
@@ -91,40 +92,9 @@ int probe_host_bpffs(const struct feature *f, struct feature_result *r)
 			   "no bpffs at " KCM_BPFFS ", and mounting it needs CAP_SYS_ADMIN");
 }
 
-/* Octal escapes of /proc/self/mountinfo. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++) {
-		unsigned int c;
-
-		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1) {
-			*to++ = (char)c;
-			s += 3;
-		} else {
-			*to++ = *s;
-		}
-	}
-	*to = '\0';
-}
-
 const char *probe_cgroup2_path(void)
 {
-	static char path[256];
-	_cleanup_file_ FILE *f = fopen("/proc/self/mountinfo", "re");
-	_cleanup_free_ char *line = NULL;
-	size_t size = 0;
-
-	while (!path[0] && f && getline(&line, &size, f) > 0) {
-		const char *type = strstr(line, " - ");
-
-		if (!type || strncmp(type + 3, "cgroup2 ", 8) ||
-		    sscanf(line, "%*s %*s %*s %*s %255s", path) != 1)
-			continue;
-		unescape(path);
-	}
-	return path;
+	return cgroup_root();
 }
 
 int probe_host_cgroup2(const struct feature *f, struct feature_result *r)
