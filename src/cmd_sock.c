@@ -3,5 +3,9 @@
 #include "cmd_sock.h"
 
 const struct cmd sock_cmds[] = {
+	{ "sock", "load", NULL, "Begin to keep state of sockets, or go on with this version",
+	  SOCK_NEEDS_LOAD, sock_load, sock_load_opts, NULL },
+	{ "sock", "unload", NULL, "End it, and leave nothing behind", SOCK_NEEDS_WRITE, sock_unload,
+	  NULL, NULL },
 	{ 0 }
 };

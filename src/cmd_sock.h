@@ -22,6 +22,8 @@
 
 extern const struct cmd sock_cmds[];
 
+extern const struct cmd_opt sock_load_opts[];
+
 /* ---- handlers ---- */
 int sock_load(const struct cmd_args *args);
 int sock_unload(const struct cmd_args *args);

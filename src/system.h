@@ -24,6 +24,11 @@ struct kcm_system {
 	 * was there already.
 	 */
 	int (*load)(char *err, size_t size);
+	/*
+	 * For doctor: would load() work? It may change nothing outside of bpffs, which is an empty
+	 * one. NULL: load() itself does not.
+	 */
+	int (*trial)(char *err, size_t size);
 	/* Remove one instance. Return: 0 or -errno; -EBUSY if it is used and not @force. */
 	int (*unload)(const char *instance, bool force);
 	/* More members for the instance's row of `kcmtool status`, by out_*(); may be NULL. */

@@ -4,9 +4,11 @@
 #include "util.h"
 
 extern const struct kcm_system mux_system;
+extern const struct kcm_system sock_system;
 
 const struct kcm_system *const kcm_systems[] = {
 	&mux_system,
+	&sock_system,
 	NULL,
 };
 

@@ -27,7 +27,7 @@ static void child(const struct kcm_system *s, struct answer *a)
 		return;
 	}
 	log_libbpf_mode(LOG_DISCARD);
-	err = s->load(a->why, sizeof(a->why));
+	err = (s->trial ? s->trial : s->load)(a->why, sizeof(a->why));
 	a->result = err ? TRIAL_FAILED : TRIAL_WORKS;
 	if (err && !a->why[0])
 		snprintf(a->why, sizeof(a->why), "%s", log_errno(err));

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+/* sock load, unload. */
+#include <errno.h>
+#include "cmd_sock.h"
+#include "lib/pin.h"
+#include "lib/sock_load.h"
+#include "system.h"
+
+extern const struct kcm_system sock_system;
+
+const struct cmd_opt sock_load_opts[] = {
+	{ .name = "cgroup",
+	  .value = "DIR",
+	  .help = "sockets of this cgroup, the root; relative to the mount point" },
+	{ .name = "sockets",
+	  .value = "N",
+	  .help = "connections that have a fast slot, 16k; a power of two" },
+	{ 0 }
+};
+
+static int load_failed(int err, const char *why)
+{
+	int code;
+
+	switch (err) {
+	case -ESTALE:
+		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = SOCK_PIN_DIR,
+				      .why = "a newer kcmtool has loaded it",
+				      .next = "that kcmtool, or: kcmtool sock unload"),
+			      "cannot load sock");
+	case -EBUSY:
+		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = KCM_BPFFS,
+				      .why = "another process holds the lock",
+				      .next = "again when it is done; lslocks names it"),
+			      "cannot load sock");
+	case -EXDEV:
+	case -EUCLEAN:
+		return report(PROBLEM(.code = KCM_EXIT_CONFIG, .where = SOCK_PIN_DIR, .why = why,
+				      .next = "kcmtool sock unload"),
+			      "cannot load sock");
+	case -ENOENT:
+	case -ENOTDIR:
+	case -ENOTTY:
+		return report(PROBLEM(.code = KCM_EXIT_CONFIG, .why = why, .where = "cgroup",
+				      .next = "--cgroup DIR of cgroup2"),
+			      "cannot load sock");
+	}
+	code = feature_explain(sock_system.needs, "cannot load sock");
+	if (code)
+		return code;
+	/* Privilege was looked at: what is denied now, the verifier of this kernel denies. */
+	code = err == -EACCES ? KCM_EXIT_KERNEL : log_exit_code(err);
+	return report(PROBLEM(.code = code, .where = SOCK_PIN_DIR,
+			      .why = why[0] ? why : log_errno(err),
+			      .next = "kcmtool -v sock load, kcmtool doctor"),
+		      "cannot load sock");
+}
+
+int sock_load(const struct cmd_args *args)
+{
+	const char *cgroup = args_str(args, "cgroup", NULL);
+	struct sock_load_opts o = { .cgroups = &cgroup, .n_cgroups = cgroup ? 1 : 0 };
+	struct kcm_pin_info before;
+	char why[512] = "";
+	uint64_t slots;
+	int found, err, code = args_u64(args, "sockets", 1, KCM_SK_SLOTS_MAX, 0, &slots);
+
+	if (code)
+		return code;
+	o.slots = (__u32)slots;
+	found = kcm_pin_info("sock", SOCK_INSTANCE, &before);
+	err = kcm_sock_load(&o, why, sizeof(why));
+	if (err && err != -EEXIST)
+		return load_failed(err, why);
+	out_str(args->out, "system", "sock");
+	out_str(args->out, "result",
+		err		   ? "already loaded"
+		: found == -ENOENT ? "loaded"
+				   : "upgraded");
+	out_str(args->out, "path", SOCK_PIN_DIR);
+	return 0;
+}
+
+int sock_unload(const struct cmd_args *args)
+{
+	int err = kcm_sock_unload();
+
+	if (err == -ENOENT)
+		return report(PROBLEM(.code = KCM_EXIT_NOT_LOADED, .where = SOCK_PIN_DIR,
+				      .next = "kcmtool status"),
+			      "sock is not loaded");
+	if (err)
+		return report(PROBLEM(.err = err, .where = SOCK_PIN_DIR), "cannot unload sock");
+	out_str(args->out, "unloaded", "sock");
+	return 0;
+}

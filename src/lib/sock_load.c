@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+/* sock_load.c - the BPF side of sock: load, pin, replace while it runs, remove. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "../../bpf/sock.h"
+#include "../util.h"
+#include "cgroup.h"
+#include "pin.h"
+#include "sock_attach.h"
+#include "sock_load.h"
+#include "sock.skel.h" /* uses types of bpf/sock.h */
+
+#define SYSTEM	"sock"
+#define PATHLEN (KCM_PIN_PATH + 64)
+
+struct loading {
+	struct sock *skel;
+	struct sock_links *links;
+	struct kcm_pin_txn txn;
+	__u32 slots;
+	bool over; /* over a running version: its maps are kept */
+	bool same; /* and its programs are the same */
+	bool switched;
+	bool added;
+	char *err;
+	size_t err_size;
+};
+
+_printf_(3, 4) static int fail(struct loading *l, int ret, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (l->err && l->err_size) {
+		va_start(ap, fmt);
+		vsnprintf(l->err, l->err_size, fmt, ap);
+		va_end(ap);
+	}
+	return ret;
+}
+
+static __u32 round_slots(__u32 n)
+{
+	__u32 p = KCM_SK_SLOTS_MIN;
+
+	while (p < n && p < KCM_SK_SLOTS_MAX)
+		p *= 2;
+	return p;
+}
+
+/* What a running version was loaded with. */
+static int running_cfg(const char *dir, struct kcm_sk_cfg *cfg)
+{
+	char path[PATHLEN];
+	_cleanup_fd_ int fd = -1;
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info), key = 0;
+	struct kcm_sk_ctl ctl;
+
+	snprintf(path, sizeof(path), "%s/kcm_sk_ctl", dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len))
+		return -errno;
+	if (info.value_size != sizeof(ctl)) /* the kernel would write beyond ctl */
+		return -ESTALE;
+	if (bpf_map_lookup_elem(fd, &key, &ctl))
+		return -errno;
+	*cfg = ctl.cfg;
+	return 0;
+}
+
+/* Take the maps of the running version. They must be what the programs were built for. */
+static int reuse_maps(struct loading *l)
+{
+	struct bpf_map *m;
+
+	bpf_object__for_each_map (m, l->skel->obj) {
+		char path[PATHLEN];
+		struct bpf_map_info info = { 0 };
+		__u32 len = sizeof(info);
+		_cleanup_fd_ int fd = -1;
+		int err;
+
+		if (bpf_map__is_internal(m))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", l->txn.final, bpf_map__name(m));
+		fd = bpf_obj_get(path);
+		if (fd < 0 && errno == ENOENT)
+			continue; /* this version has a map more */
+		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len))
+			return fail(l, -errno, "%s: %s", path, strerror(errno));
+		if (info.type != bpf_map__type(m) || info.key_size != bpf_map__key_size(m) ||
+		    info.value_size != bpf_map__value_size(m) ||
+		    info.max_entries != bpf_map__max_entries(m))
+			return fail(l, -EUCLEAN,
+				    "%s is of another build of the same version; unload it first",
+				    bpf_map__name(m));
+		err = bpf_map__reuse_fd(m, fd);
+		if (err)
+			return fail(l, err, "%s: %s", path, strerror(-err));
+	}
+	return 0;
+}
+
+/* The programs' constants, and sizes of maps that follow from them. */
+static int configure(struct loading *l)
+{
+	int cpus = libbpf_num_possible_cpus(), err;
+	struct kcm_sk_cfg cfg;
+
+	if (cpus < 0)
+		return fail(l, cpus, "number of CPUs: %s", strerror(-cpus));
+	l->skel = sock__open();
+	if (!l->skel)
+		return fail(l, -errno, "open BPF object: %s", strerror(errno));
+	cfg = (struct kcm_sk_cfg){
+		.slots = l->slots,
+		.slot_mask = l->slots - 1,
+		.cpus = (__u32)cpus,
+	};
+	memcpy((void *)&l->skel->rodata->kcm_sk_cfg, &cfg, sizeof(cfg));
+	err = bpf_map__set_max_entries(l->skel->maps.kcm_sk_hot, cfg.slots + cfg.cpus);
+	err = err ?: bpf_map__set_max_entries(l->skel->maps.kcm_sk_more, cfg.slots + cfg.cpus);
+	if (err)
+		return fail(l, err, "size maps: %s", strerror(-err));
+	return l->over ? reuse_maps(l) : 0;
+}
+
+static int write_ctl(struct loading *l)
+{
+	struct kcm_sk_ctl ctl = { .cfg = l->skel->rodata->kcm_sk_cfg };
+
+	if (bpf_map_update_elem(bpf_map__fd(l->skel->maps.kcm_sk_ctl), &(__u32){ 0 }, &ctl,
+				BPF_ANY))
+		return fail(l, -errno, "kcm_sk_ctl: %s", strerror(errno));
+	return 0;
+}
+
+static int load(struct loading *l)
+{
+	int err = sock__load(l->skel);
+
+	if (err == -ENOMEM || err == -E2BIG)
+		return fail(l, err, "%u slots: %s", l->slots, strerror(-err));
+	if (err)
+		return fail(l, err, "load BPF programs: %s", strerror(-err));
+	return l->over ? 0 : write_ctl(l);
+}
+
+static bool same_tag(const char *dir, const struct bpf_program *p)
+{
+	struct bpf_prog_info a = { 0 }, b = { 0 };
+	__u32 a_len = sizeof(a), b_len = sizeof(b);
+	_cleanup_fd_ int fd = -1;
+	char path[PATHLEN];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, bpf_program__name(p));
+	fd = bpf_obj_get(path);
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &a, &a_len) &&
+	       !bpf_obj_get_info_by_fd(bpf_program__fd(p), &b, &b_len) &&
+	       !memcmp(a.tag, b.tag, sizeof(a.tag));
+}
+
+static bool all_same(const struct loading *l)
+{
+	struct bpf_program *p;
+
+	bpf_object__for_each_program (p, l->skel->obj)
+		if (!same_tag(l->txn.final, p))
+			return false;
+	return true;
+}
+
+static int pin_objects(struct loading *l)
+{
+	char path[PATHLEN];
+	struct bpf_program *p;
+	struct bpf_map *m;
+
+	bpf_object__for_each_map (m, l->skel->obj) {
+		if (bpf_map__is_internal(m))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", l->txn.dir, bpf_map__name(m));
+		/* Not bpf_map__pin(): it refuses a map that is pinned elsewhere too. */
+		if (bpf_obj_pin(bpf_map__fd(m), path))
+			return fail(l, -errno, "pin %s: %s", path, strerror(errno));
+	}
+	bpf_object__for_each_program (p, l->skel->obj) {
+		snprintf(path, sizeof(path), "%s/%s", l->txn.dir, bpf_program__name(p));
+		if (bpf_obj_pin(bpf_program__fd(p), path))
+			return fail(l, -errno, "pin %s: %s", path, strerror(errno));
+	}
+	return 0;
+}
+
+static int cgroup_fail(struct loading *l, const char *path, int err)
+{
+	if (err == -ENODEV)
+		return fail(l, err, "cgroup2 is not mounted");
+	if (err == -ENOTTY)
+		return fail(l, err, "%s is no directory of cgroup2", path);
+	return fail(l, err, "cgroup %s: %s", path, strerror(-err));
+}
+
+/*
+ * Attach to one more cgroup. In a cgroup below one that has the programs they would run twice and
+ * count twice: there is nothing to add there.
+ */
+static int add_cgroup(struct loading *l, const char *given, const struct sock_cgroup *has, int n)
+{
+	char path[PATH_MAX], inner[PATH_MAX];
+	__u64 id;
+	_cleanup_fd_ int fd = cgroup_open(given, path, &id);
+	int err;
+
+	if (fd < 0)
+		return cgroup_fail(l, path, fd);
+	for (int i = 0; i < n; i++) {
+		_cleanup_fd_ int inner_fd = -1;
+
+		if (has[i].gone || has[i].id == id)
+			continue;
+		if (cgroup_inside(fd, has[i].id))
+			return 0;
+		inner_fd = cgroup_open_id(has[i].id, inner);
+		if (inner_fd >= 0 && cgroup_inside(inner_fd, id))
+			return fail(l, -EXDEV, "%s contains %s, which has them; unload first", path,
+				    inner);
+	}
+	err = sock_links_add(l->links, l->skel->obj, fd, id);
+	if (err == -EPERM)
+		return fail(l, err,
+			    "cgroup %s: a program there or above allows none beside it; "
+			    "bpftool cgroup tree names it",
+			    path);
+	return err ? cgroup_fail(l, path, err) : 0;
+}
+
+static int attach(struct loading *l, const struct sock_load_opts *o)
+{
+	static const char *const root[] = { NULL };
+	struct sock_cgroup has[SOCK_CGROUPS];
+	const char *const *add = o->n_cgroups ? o->cgroups : l->over ? NULL : root;
+	size_t n_add = o->n_cgroups ? o->n_cgroups : l->over ? 0 : 1, before;
+	int n = 0, err;
+
+	l->links = sock_links_new();
+	if (!l->links)
+		return -ENOMEM;
+	if (l->over) {
+		n = sock_links_cgroups(l->txn.final, has, SOCK_CGROUPS);
+		if (n < 0)
+			return fail(l, n, "links in %s: %s", l->txn.final, strerror(-n));
+		l->switched = true;
+		err = sock_links_take(l->links, l->skel->obj, l->txn.final);
+		if (err)
+			return fail(l, err, "exchange programs: %s", strerror(-err));
+	}
+	before = sock_links_count(l->links);
+	err = l->over ? sock_links_fill(l->links, l->skel->obj) : 0;
+	for (size_t i = 0; i < n_add && !err; i++)
+		err = add_cgroup(l, add[i], has, n);
+	l->added = sock_links_count(l->links) != before;
+	if (err)
+		return err;
+	err = sock_links_pin(l->links, l->txn.dir);
+	return err ? fail(l, err, "pin links: %s", strerror(-err)) : 0;
+}
+
+static int begin(struct loading *l, const struct sock_load_opts *o)
+{
+	struct kcm_pin_info info;
+	struct kcm_sk_cfg cfg = { 0 };
+	int err = kcm_pin_begin(&l->txn, SYSTEM, SOCK_INSTANCE, KCM_SOCK_LAYOUT, true);
+
+	if (err)
+		return err == -ESTALE
+			       ? err
+			       : fail(l, err, "%s/" SYSTEM ": %s", KCM_PIN_ROOT, strerror(-err));
+	l->over = l->txn.replaces && !kcm_pin_info(SYSTEM, SOCK_INSTANCE, &info) &&
+		  info.layout == KCM_SOCK_LAYOUT;
+	if (l->over) {
+		err = running_cfg(l->txn.final, &cfg);
+		if (err)
+			return fail(l, err, "%s/kcm_sk_ctl: %s", l->txn.final, strerror(-err));
+	}
+	l->slots = o->slots ? round_slots(o->slots) : cfg.slots ? cfg.slots : KCM_SK_SLOTS;
+	if (l->over && l->slots != cfg.slots)
+		return fail(l, -EXDEV, "it runs with %u slots, %u are asked for; unload first",
+			    cfg.slots, l->slots);
+	return 0;
+}
+
+static int try_load(struct loading *l, const struct sock_load_opts *o)
+{
+	int err = begin(l, o);
+
+	err = err ?: configure(l);
+	err = err ?: load(l);
+	if (err || o->trial)
+		return err;
+	l->same = l->over && all_same(l);
+	err = pin_objects(l);
+	err = err ?: attach(l, o);
+	if (err)
+		return err;
+	if (l->same && !l->added)
+		return -EEXIST;
+	err = kcm_pin_commit(&l->txn);
+	return err ? fail(l, err, "rename %s: %s", l->txn.dir, strerror(-err)) : 0;
+}
+
+int kcm_sock_load(const struct sock_load_opts *opts, char *err, size_t size)
+{
+	struct loading l = { .txn.lock_fd = -1, .err = err, .err_size = size };
+	int ret = try_load(&l, opts);
+
+	if (err && size && !ret)
+		*err = '\0';
+	if (ret && l.switched)
+		sock_links_undo(l.links);
+	kcm_pin_abort(&l.txn); /* nothing after a commit */
+	sock_links_free(l.links);
+	sock__destroy(l.skel);
+	return ret;
+}
+
+int kcm_sock_unload(void)
+{
+	char path[KCM_PIN_PATH];
+	int err = kcm_pin_path(path, sizeof(path), SYSTEM, SOCK_INSTANCE, NULL);
+
+	if (err)
+		return err;
+	sock_links_detach(path);
+	return kcm_pin_remove(SYSTEM, SOCK_INSTANCE);
+}
+
+int kcm_sock_cgroups(struct sock_cgroup *list, size_t n)
+{
+	char path[KCM_PIN_PATH];
+	int err = kcm_pin_path(path, sizeof(path), SYSTEM, SOCK_INSTANCE, NULL);
+
+	return err ? err : sock_links_cgroups(path, list, n);
+}
