@@ -54,6 +54,11 @@ KCM_FINLINE __u64 kcm_frame_ld64(const void *p)
 #define KCM_LE64(x) __builtin_bswap64(x)
 #endif
 
+/* A program that sees requests alone defines it as 0 before including this file. */
+#ifndef KCM_FRAME_IS_REPLY
+#define KCM_FRAME_IS_REPLY(s) ((s)->reserved & KCM_FS_REPLY)
+#endif
+
 _Static_assert(sizeof(struct kcm_frame) == 64, "shared with BPF");
 _Static_assert(sizeof(struct kcm_fstate) == 24, "shared with BPF");
 
@@ -115,12 +120,27 @@ KCM_FINLINE void kcm_frame_restart(struct kcm_fstate *s, int first)
 		s->started = 0;
 }
 
-KCM_FINLINE int kcm_frame_length(const struct kcm_frame *f, const void *base, __u32 pos,
-				 __u32 avail)
+/* The answer of one byte to a start-up packet that asks for encryption. Return: 1, or 0 */
+KCM_FINLINE int kcm_frame_one_byte(struct kcm_fstate *s, __u8 c)
+{
+	if (s->reserved & KCM_FS_TYPED)
+		return 0;
+	if (c == 'S' || c == 'G')
+		s->reserved |= KCM_FS_OPAQUE;
+	else if (c != 'N')
+		s->reserved |= KCM_FS_TYPED;
+	return !(s->reserved & KCM_FS_TYPED);
+}
+
+KCM_FINLINE int kcm_frame_length(const struct kcm_frame *f, struct kcm_fstate *s, const void *base,
+				 __u32 pos, __u32 avail)
 {
 	__u32 off = f->len_off, untyped = 0;
 	__u64 v;
 
+	if ((f->flags & KCM_FRAME_ZERO_UNTYPED) && KCM_FRAME_IS_REPLY(s) &&
+	    kcm_frame_one_byte(s, KCM_LD8(base, pos)))
+		return 1;
 	if ((f->flags & KCM_FRAME_ZERO_UNTYPED) && KCM_LD8(base, pos) == 0) {
 		untyped = off;
 		off = 0;
@@ -237,7 +257,7 @@ KCM_FINLINE int kcm_frame_step(const struct kcm_frame *f, struct kcm_fstate *s, 
 	KCM_FRAME_OPAQUE(f);
 	if (!avail)
 		return 0;
-	if (f->skip_bytes && !s->started) {
+	if (f->skip_bytes && !s->started && !KCM_FRAME_IS_REPLY(s)) {
 		if (avail < f->skip_bytes) /* not told yet: it would be told once */
 			return 0;
 		s->started = 1;
@@ -245,7 +265,7 @@ KCM_FINLINE int kcm_frame_step(const struct kcm_frame *f, struct kcm_fstate *s, 
 	}
 	switch (f->kind) {
 	case KCM_FRAME_LENGTH: /* no state, nothing to reset */
-		return kcm_frame_length(f, base, pos, avail);
+		return kcm_frame_length(f, s, base, pos, avail);
 	case KCM_FRAME_VARINT:
 		return kcm_frame_varint(f, base, pos, avail);
 	case KCM_FRAME_FIXED:

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * frame_http.h - WebSocket and HTTP/1 requests: heads of lines up to an empty one. Included by
- * frame.h only.
+ * frame_http.h - WebSocket and HTTP/1: heads of lines up to an empty one. Included by frame.h only.
  */
 #ifndef KCM_FRAME_HTTP_H
 #define KCM_FRAME_HTTP_H
@@ -67,13 +66,14 @@ KCM_FINLINE int kcm_frame_websocket(const struct kcm_frame *f, struct kcm_fstate
 }
 
 /*
- * HTTP/1 requests. Strict where leniency would let a peer smuggle a request into another one's
- * body: two lengths, an unknown transfer coding, blanks before the colon are -EPROTO.
+ * HTTP/1. Requests: strict where leniency would let a peer smuggle a request into another one's
+ * body: two lengths, an unknown transfer coding, blanks before the colon are -EPROTO. Replies
+ * (KCM_FS_REPLY): what a client takes, RFC 9112 section 6.3.
  * w[0]: scanned up to here; w[1]: where the current line begins; w[2]: body bytes + 1, 0 if not
  * told; w[3]: enum kcm_http_part.
  */
 enum kcm_http_part {
-	KCM_HTTP_START, /* before the request line: empty lines are allowed */
+	KCM_HTTP_START, /* before the first line: empty lines are allowed */
 	KCM_HTTP_HEAD,
 	KCM_HTTP_HEAD_CHUNKED, /* in the head, Transfer-Encoding: chunked seen */
 	KCM_HTTP_CHUNK,	       /* at a line with the size of a chunk */
@@ -85,6 +85,10 @@ enum kcm_http_part {
 #define KCM_HTTP_TRANSFER 0x726566736e617274ULL /* "transfer" */
 #define KCM_HTTP_ENCODIN  0x6e69646f636e652dULL /* "-encodin" */
 #define KCM_HTTP_CHUNKED  0x0064656b6e756863ULL /* "chunked" */
+#define KCM_HTTP_SLASH_1  0x002e312f50545448ULL /* "HTTP/1." */
+#define KCM_HTTP_HEAD_	  0x2044414548ULL	/* "HEAD " */
+#define KCM_HTTP_CONNECT_ 0x205443454e4e4f43ULL /* "CONNECT " */
+#define KCM_HTTP_LOW5	  0x000000ffffffffffULL
 #define KCM_HTTP_LOW6	  0x0000ffffffffffffULL
 #define KCM_HTTP_LOW7	  0x00ffffffffffffffULL
 
@@ -96,6 +100,45 @@ KCM_FINLINE __u64 kcm_http_lower8(const void *base, __u32 at)
 KCM_FINLINE int kcm_http_is_blank(__u8 c)
 {
 	return c == ' ' || c == '\t';
+}
+
+/* "GET / HTTP/1.1" at @from: an upper-case letter begins it */
+KCM_FINLINE int kcm_http_request_line(struct kcm_fstate *s, const void *base, __u32 at)
+{
+	__u64 method = KCM_LE64(KCM_LD64(base, at));
+	__u8 c = method;
+
+	s->reserved &= KCM_FS_TOLD;
+	if (method == KCM_HTTP_CONNECT_)
+		s->reserved |= KCM_FS_CONNECT;
+	else if ((method & KCM_HTTP_LOW5) == KCM_HTTP_HEAD_)
+		s->reserved |= KCM_FS_HEAD;
+	return c < 'A' || c > 'Z' ? -EPROTO : 0;
+}
+
+/* "HTTP/1.1 200 OK" of @n bytes at @at: what its code says of the body, in s->reserved */
+KCM_FINLINE int kcm_http_status_line(struct kcm_fstate *s, const void *base, __u32 at, __u32 n)
+{
+	__u32 told = s->reserved & KCM_FS_TOLD, code;
+	__u8 c[3];
+
+	if (n < 12 || (KCM_LE64(KCM_LD64(base, at)) & KCM_HTTP_LOW7) != KCM_HTTP_SLASH_1 ||
+	    KCM_LD8(base, at + 8) != ' ')
+		return -EPROTO;
+	c[0] = KCM_LD8(base, at + 9);
+	c[1] = KCM_LD8(base, at + 10);
+	c[2] = KCM_LD8(base, at + 11);
+	if (!kcm_frame_is_digit(c[0]) || !kcm_frame_is_digit(c[1]) || !kcm_frame_is_digit(c[2]))
+		return -EPROTO;
+	code = (c[0] - '0') * 100 + (c[1] - '0') * 10 + (c[2] - '0');
+	if (code == 101 || (code / 100 == 2 && (told & KCM_FS_TUNNEL)))
+		told |= KCM_FS_OPAQUE | KCM_FS_EMPTY;
+	else if (code < 200)
+		told |= KCM_FS_INTERIM | KCM_FS_EMPTY;
+	else if (code == 204 || code == 304 || (told & KCM_FS_NOBODY))
+		told |= KCM_FS_EMPTY;
+	s->reserved = told;
+	return 0;
 }
 
 /* "content-length: 5" of @n bytes at @from: notes the length in s->w[2] */
@@ -119,7 +162,7 @@ KCM_FINLINE int kcm_http_content_length(const struct kcm_frame *f, struct kcm_fs
 	if (s->w[2] && s->w[2] != (__u32)v + 1)
 		return -EPROTO;
 	s->w[2] = (__u32)v + 1;
-	return s->w[3] == KCM_HTTP_HEAD_CHUNKED ? -EPROTO : 0;
+	return s->w[3] == KCM_HTTP_HEAD_CHUNKED && !KCM_FRAME_IS_REPLY(s) ? -EPROTO : 0;
 }
 
 /* a line of @n > 0 bytes of the head */
@@ -127,8 +170,9 @@ KCM_FINLINE int kcm_http_field(const struct kcm_frame *f, struct kcm_fstate *s, 
 			       __u32 pos, __u32 from, __u32 n)
 {
 	__u64 x0, x8;
+	int chunked;
 
-	if (n < 15)
+	if (n < 15 || (KCM_FRAME_IS_REPLY(s) && (s->reserved & KCM_FS_EMPTY)))
 		return 0;
 	x0 = kcm_http_lower8(base, pos + from);
 	x8 = kcm_http_lower8(base, pos + from + 8);
@@ -139,10 +183,15 @@ KCM_FINLINE int kcm_http_field(const struct kcm_frame *f, struct kcm_fstate *s, 
 		return 0;
 	if (KCM_LD8(base, pos + from + 17) != ':')
 		return kcm_http_is_blank(KCM_LD8(base, pos + from + 17)) ? -EPROTO : 0;
+	chunked = n >= 25 &&
+		  (kcm_http_lower8(base, pos + from + n - 7) & KCM_HTTP_LOW7) == KCM_HTTP_CHUNKED;
 	/* chunked must be the last coding, and it may come once */
-	if (n < 25 || s->w[2] || s->w[3] == KCM_HTTP_HEAD_CHUNKED ||
-	    (kcm_http_lower8(base, pos + from + n - 7) & KCM_HTTP_LOW7) != KCM_HTTP_CHUNKED)
+	if (KCM_FRAME_IS_REPLY(s)) {
+		if (!chunked)
+			s->reserved |= KCM_FS_TO_CLOSE;
+	} else if (!chunked || s->w[2] || s->w[3] == KCM_HTTP_HEAD_CHUNKED) {
 		return -EPROTO;
+	}
 	s->w[3] = KCM_HTTP_HEAD_CHUNKED;
 	return 0;
 }
@@ -174,6 +223,12 @@ KCM_FINLINE int kcm_http_head_end(const struct kcm_frame *f, struct kcm_fstate *
 {
 	__u64 total = end;
 
+	if (KCM_FRAME_IS_REPLY(s)) {
+		if (s->w[3] != KCM_HTTP_HEAD_CHUNKED && !s->w[2] && !(s->reserved & KCM_FS_EMPTY))
+			s->reserved |= KCM_FS_TO_CLOSE;
+		if (s->reserved & KCM_FS_TO_CLOSE)
+			return (int)end;
+	}
 	if (s->w[3] == KCM_HTTP_HEAD_CHUNKED) {
 		s->w[3] = KCM_HTTP_CHUNK;
 		return -EAGAIN;
@@ -199,8 +254,12 @@ KCM_FINLINE int kcm_frame_http1(const struct kcm_frame *f, struct kcm_fstate *s,
 	next = (__u32)end;
 	switch (part) {
 	case KCM_HTTP_START:
-		if (n && (KCM_LD8(base, pos + from) < 'A' || KCM_LD8(base, pos + from) > 'Z'))
-			return -EPROTO;
+		if (n) {
+			r = KCM_FRAME_IS_REPLY(s) ? kcm_http_status_line(s, base, pos + from, n)
+						  : kcm_http_request_line(s, base, pos + from);
+			if (r)
+				return r;
+		}
 		s->w[3] = n ? KCM_HTTP_HEAD : KCM_HTTP_START;
 		break;
 	case KCM_HTTP_HEAD:

@@ -41,7 +41,7 @@ enum kcm_frame_kind {
 	KCM_FRAME_RESP,	      /* Redis: RESP2, RESP3, inline commands */
 	KCM_FRAME_MC_TEXT,    /* memcached text and meta protocol, both directions */
 	KCM_FRAME_NATS,	      /* NATS client protocol, both directions */
-	KCM_FRAME_HTTP1,      /* HTTP/1 requests: head with Content-Length or chunked body */
+	KCM_FRAME_HTTP1,      /* HTTP/1: head, then a body by Content-Length or in chunks */
 	KCM_FRAME_KINDS,
 };
 
@@ -55,7 +55,9 @@ enum kcm_frame_flag {
 	/*
 	 * A message whose first byte is 0 lacks the len_off bytes before the length field: the
 	 * start-up packets of PostgreSQL, which may come several times (SSLRequest, then the real
-	 * one). Their first byte is the top of a length below 2^24, a message type is never 0.
+	 * one). Their first byte is the top of a length below 2^24, a message type is never 0. In
+	 * a stream of replies 'N', 'S' and 'G' before the first other message are messages of one
+	 * byte: no, TLS or GSSAPI encryption from here.
 	 */
 	KCM_FRAME_ZERO_UNTYPED = 2,
 };
@@ -82,11 +84,32 @@ struct kcm_frame {
 	__u8 delim[4];
 };
 
+/*
+ * What must be known beside the bytes where the two directions of a protocol differ: HTTP/1 and
+ * PostgreSQL. A stream of requests (the client's) is the default, and needs none of it.
+ */
+enum kcm_fstate_flag {
+	/* Told by the caller before a message begins. */
+	KCM_FS_REPLY = 0x1,  /* the server's stream: it has no preface (kcm_frame.skip_bytes) */
+	KCM_FS_NOBODY = 0x2, /* HTTP/1: this reply answers HEAD */
+	KCM_FS_TUNNEL = 0x4, /* HTTP/1: this reply answers CONNECT */
+	/* Told to the caller, of the message whose length was just returned. */
+	KCM_FS_HEAD = 0x100,	 /* HTTP/1 request: HEAD, its reply is KCM_FS_NOBODY */
+	KCM_FS_CONNECT = 0x200,	 /* HTTP/1 request: CONNECT, its reply is KCM_FS_TUNNEL */
+	KCM_FS_INTERIM = 0x400,	 /* HTTP/1 reply: 1xx, another reply to this request follows */
+	KCM_FS_TO_CLOSE = 0x800, /* HTTP/1 reply: the head; the body is all up to the end */
+	KCM_FS_OPAQUE = 0x1000,	 /* both streams are of another protocol from here */
+	/* For the parsers alone. */
+	KCM_FS_EMPTY = 0x10000, /* HTTP/1 reply: without a body whatever its head says */
+	KCM_FS_TYPED = 0x20000, /* PostgreSQL: the answers of one byte are over */
+};
+#define KCM_FS_TOLD 0xffU /* what the caller tells */
+
 /* The place of one stream in its protocol. Zero = start of the stream. */
 struct kcm_fstate {
-	__u32 w[4];    /* of the current message; 0 when none has begun */
-	__u32 started; /* of the stream: preface seen */
-	__u32 reserved;
+	__u32 w[4];	/* of the current message; 0 when none has begun */
+	__u32 started;	/* of the stream: preface seen */
+	__u32 reserved; /* enum kcm_fstate_flag */
 };
 
 #ifndef __bpf__

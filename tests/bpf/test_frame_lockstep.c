@@ -66,12 +66,14 @@ static void one_stream(const char *desc, const struct kcm_frame *f, int prog, st
 	static unsigned char data[ROOM], copy[ROOM];
 	static struct test_ctl u;
 	struct feed cut = { .seed = gen_below(&seed, 3) };
-	size_t len = gen_stream(f, &seed, data, gen_below(&seed, STREAM_BYTES) + 1), have = 0;
+	__u32 told = gen_below(&seed, 3) ? 0 : gen_below(&seed, 4);
+	size_t len = gen_stream(f, &seed, told, data, gen_below(&seed, STREAM_BYTES) + 1), have = 0;
 	__u32 start = gen_below(&seed, TEST_POS_MASK / 2);
 
 	if (cut.seed == 1 && len > 1500) /* byte by byte is slow */
 		len = 1500;
 	memset(&u, 0, sizeof(u));
+	u.state.reserved = told;
 	u.pos = start;
 	u.end = start;
 	*k = u;

@@ -2,7 +2,8 @@
 /*
  * fuzz_frame.c - framing of hostile bytes: never beyond the bytes that are here and their padding,
  * and the same answer for every segmentation and whatever stands in the padding.
- * Input: one byte that seeds the segments, the descriptor up to a NUL, the stream.
+ * Input: one byte that seeds the segments and says of which direction the stream is, the descriptor
+ * up to a NUL, the stream.
  */
 #include "../../src/lib/frame.c"
 #include "../../src/lib/frame_text.c"
@@ -18,6 +19,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 
 	if (!nul || kcm_frame_parse((const char *)data + 1, &f, NULL, 0))
 		return 0;
+	in.told = data[0] & (KCM_FS_REPLY | KCM_FS_NOBODY | KCM_FS_TUNNEL);
 	in.data = nul + 1;
 	in.len = data + size - in.data;
 	feed_run(&in, whole);

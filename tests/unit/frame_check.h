@@ -21,11 +21,12 @@ static inline struct kcm_frame frame_of(const char *text)
 	return f;
 }
 
-static inline void check_bytes(const char *desc, const void *data, size_t len, const char *expected)
+static inline void check_told(const char *desc, __u32 told, const void *data, size_t len,
+			      const char *expected)
 {
 	static const unsigned char fills[] = { 0, 0xff, '\n', '\r', ' ', '5', 0x80, 'G' };
 	struct kcm_frame f = frame_of(desc);
-	struct feed in = { .frame = &f, .data = data, .len = len };
+	struct feed in = { .frame = &f, .data = data, .len = len, .told = told };
 	static char text[FEED_TEXT_BYTES];
 
 	for (in.seed = 0; in.seed < 64; in.seed++) {
@@ -37,7 +38,14 @@ static inline void check_bytes(const char *desc, const void *data, size_t len, c
 	}
 }
 
+static inline void check_bytes(const char *desc, const void *data, size_t len, const char *expected)
+{
+	check_told(desc, 0, data, len, expected);
+}
+
 /* a string literal: may hold NULs, its own is left out */
-#define CHECK(desc, literal, expected) check_bytes(desc, literal, sizeof(literal) - 1, expected)
+#define CHECK(desc, literal, expected) CHECK_TOLD(desc, 0, literal, expected)
+#define CHECK_TOLD(desc, told, literal, expected) \
+	check_told(desc, told, literal, sizeof(literal) - 1, expected)
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * frame_feed.h - feed bytes to kcm_frame_step() cut into segments, and tell what came out as text:
  * "9 12 +3" = messages of 9 and 12 bytes, then 3 bytes of one whose length is not known yet;
- * "9 +3/12" = 3 of 12 bytes are here; "9 EPROTO" = the second message is impossible.
+ * "9 +3/12" = 3 of 12 bytes are here; "9 EPROTO" = the second message is impossible. What a flag
+ * says of a message is a letter behind its length: "62h" = a HEAD request, see feed_flags().
  */
 #ifndef KCM_FRAME_FEED_H
 #define KCM_FRAME_FEED_H
@@ -21,6 +22,7 @@ struct feed {
 	size_t len;
 	unsigned int seed;  /* 0 = all at once, 1 = byte by byte, else random pieces */
 	unsigned char fill; /* what stands behind the bytes that are here */
+	__u32 told;	    /* KCM_FS_REPLY, ...: of all messages of the stream */
 	void (*message)(const unsigned char *data, size_t len); /* may be NULL */
 };
 
@@ -82,6 +84,24 @@ static inline int feed_step(const struct kcm_frame *f, struct kcm_fstate *s, con
 	return r;
 }
 
+static inline const char *feed_flags(__u32 flags)
+{
+	static const struct {
+		__u32 flag;
+		const char *letter;
+	} names[] = {
+		{ KCM_FS_HEAD, "h" },	  { KCM_FS_CONNECT, "t" }, { KCM_FS_INTERIM, "i" },
+		{ KCM_FS_TO_CLOSE, "c" }, { KCM_FS_OPAQUE, "o" },
+	};
+	static char text[8];
+
+	text[0] = '\0';
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (flags & names[i].flag)
+			strcat(text, names[i].letter);
+	return text;
+}
+
 static inline void feed_add(char *text, const char *word)
 {
 	size_t at = strlen(text);
@@ -94,7 +114,7 @@ static inline void feed_add(char *text, const char *word)
 static inline void feed_run(const struct feed *in, char *text)
 {
 	unsigned char *copy = malloc(in->len + KCM_FRAME_PAD);
-	struct kcm_fstate s = { 0 };
+	struct kcm_fstate s = { .reserved = in->told };
 	unsigned int state = in->seed;
 	size_t have = 0, pos = 0;
 	int whole = 0;
@@ -121,7 +141,7 @@ static inline void feed_run(const struct feed *in, char *text)
 				break;
 			if (in->message)
 				in->message(copy + pos, whole);
-			snprintf(word, sizeof(word), "%d", whole);
+			snprintf(word, sizeof(word), "%d%s", whole, feed_flags(s.reserved));
 			feed_add(text, word);
 			pos += whole;
 			whole = 0;

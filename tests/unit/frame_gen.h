@@ -123,6 +123,30 @@ static inline unsigned int gen_text(const struct kcm_frame *f, unsigned int *see
 	return sprintf(out, "PING\r\n");
 }
 
+static inline unsigned int gen_http_reply(unsigned int *seed, __u32 told, char *out)
+{
+	unsigned int n = gen_body_bytes(seed), k = gen_below(seed, 60) + 1, at;
+
+	switch (gen_below(seed, 4)) {
+	case 0:
+		at = sprintf(out, "HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\nX: %0*d\r\n\r\n",
+			     gen_below(seed, 2) ? "gzip, chunked" : "Chunked", (int)k, 1);
+		if (told & KCM_FS_NOBODY)
+			return at;
+		return at +
+		       sprintf(out + at, "%x\r\n%0*d\r\n0\r\nT: 1\r\n\r\n", n + 1, (int)n + 1, 2);
+	case 1:
+		return sprintf(out, "HTTP/1.1 %s\r\nX: %0*d\r\nContent-Length: %u\r\n\r\n",
+			       gen_below(seed, 2) ? "304 Not Modified" : "100 Continue", (int)n, 1,
+			       n);
+	case 2:
+		return sprintf(out, "HTTP/1.0 204 %0*d\n\n", (int)k, 1);
+	}
+	at = sprintf(out, "HTTP/1.1 %u %0*d\r\nCONTENT-LENGTH:\t%u\r\n\r\n",
+		     400 + gen_below(seed, 200), (int)k, 1, n + 1);
+	return told & KCM_FS_NOBODY ? at : at + sprintf(out + at, "%0*d", (int)n + 1, 2);
+}
+
 static inline unsigned int gen_websocket(unsigned int *seed, unsigned char *out, int first)
 {
 	unsigned int n = gen_body_bytes(seed), at = 2, mask = gen_below(seed, 2);
@@ -148,14 +172,22 @@ static inline unsigned int gen_websocket(unsigned int *seed, unsigned char *out,
 	return at + 4 * mask + n;
 }
 
-/* one message at @out, which has room for 32 KiB; the body is what stands there already */
-static inline unsigned int gen_message(const struct kcm_frame *f, unsigned int *seed,
+/*
+ * One message at @out, which has room for 32 KiB; the body is what stands there already. @told:
+ * KCM_FS_REPLY, KCM_FS_NOBODY
+ */
+static inline unsigned int gen_message(const struct kcm_frame *f, unsigned int *seed, __u32 told,
 				       unsigned char *out, int first)
 {
 	unsigned int n = gen_body_bytes(seed), at, v;
 
-	if (first && f->skip_bytes)
+	if (first && f->skip_bytes && !(told & KCM_FS_REPLY))
 		return f->skip_bytes;
+	if (first && (told & KCM_FS_REPLY) && (f->flags & KCM_FRAME_ZERO_UNTYPED) &&
+	    gen_below(seed, 2)) {
+		out[0] = 'N';
+		return 1;
+	}
 	switch (f->kind) {
 	case KCM_FRAME_LENGTH:
 		return gen_length(f, seed, out);
@@ -173,20 +205,22 @@ static inline unsigned int gen_message(const struct kcm_frame *f, unsigned int *
 	case KCM_FRAME_WEBSOCKET:
 		return gen_websocket(seed, out, first);
 	default:
+		if (f->kind == KCM_FRAME_HTTP1 && (told & KCM_FS_REPLY))
+			return gen_http_reply(seed, told, (char *)out);
 		return gen_text(f, seed, (char *)out);
 	}
 }
 
 /* a stream of about @want bytes; @data has room for 32 KiB more. One in four is damaged. */
-static inline size_t gen_stream(const struct kcm_frame *f, unsigned int *seed, unsigned char *data,
-				size_t want)
+static inline size_t gen_stream(const struct kcm_frame *f, unsigned int *seed, __u32 told,
+				unsigned char *data, size_t want)
 {
 	size_t len = 0, i;
 
 	for (i = 0; i < want + 32768; i++)
 		data[i] = gen_below(seed, 256);
 	while (len < want)
-		len += gen_message(f, seed, data + len, !len);
+		len += gen_message(f, seed, told, data + len, !len);
 	if (gen_below(seed, 4) == 0)
 		data[gen_below(seed, len)] = gen_below(seed, 256);
 	return len < want + 32768 ? len : want;

@@ -146,6 +146,8 @@ static void preface(void **state)
 	      "a",
 	      "1 2");
 	CHECK("fixed=2 skip=3", "abcde", "3 2");
+	/* it is the client's */
+	CHECK_TOLD("u16be skip=3", KCM_FS_REPLY, "\x00\x02xy\x00", "4 +1");
 }
 
 static void untyped(void **state)
@@ -159,6 +161,18 @@ static void untyped(void **state)
 	CHECK("len off=1 width=4 hdr=5 adj=-4 zero-untyped", "\x00\x00\x00\x03", "EPROTO");
 	CHECK("len off=1 width=4 hdr=5 adj=-4 zero-untyped", "Q\x00\x00\x00\x03", "EPROTO");
 	CHECK("len off=1 width=4 hdr=5 adj=-4 zero-untyped", "\x00\x00\x00", "+3");
+}
+
+static void untyped_replies(void **state)
+{
+	(void)state;
+	CHECK_TOLD("postgres", KCM_FS_REPLY, "NNR\x00\x00\x00\x04N\x00\x00\x00\x05x", "1 1 5 6");
+	CHECK_TOLD("postgres", KCM_FS_REPLY, "R\x00\x00\x00\x04S\x00\x00\x00\x04G\x00\x00\x00\x04",
+		   "5 5 5");
+	CHECK_TOLD("postgres", KCM_FS_REPLY, "E\x00\x00\x00\x03", "EPROTO");
+	CHECK_TOLD("postgres", KCM_FS_REPLY, "NG", "1 1o");
+	CHECK_TOLD("postgres", KCM_FS_REPLY, "S", "1o");
+	CHECK("postgres", "S\x00\x00\x00\x04", "5");
 }
 
 static void varints(void **state)
@@ -303,7 +317,7 @@ int main(void)
 		cmocka_unit_test(untyped),	     cmocka_unit_test(varints),
 		cmocka_unit_test(delimiters),	     cmocka_unit_test(delimiter_places),
 		cmocka_unit_test(fixed_size),	     cmocka_unit_test(many_messages),
-		cmocka_unit_test(restart),
+		cmocka_unit_test(restart),	     cmocka_unit_test(untyped_replies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

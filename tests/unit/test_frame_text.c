@@ -216,6 +216,65 @@ static void http_hostile(void **state)
 	CHECK("http1 max=64", POST "Content-Length: 25\r\n\r\n", "+39/64");
 }
 
+static void http_methods(void **state)
+{
+	(void)state;
+	CHECK("http1", "HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", "19h 18");
+	CHECK("http1", "CONNECT a:1 HTTP/1.1\r\n\r\n", "24t");
+	CHECK("http1", "\r\n\r\nHEAD\t/\r\n\r\nHEADS /\r\n\r\nCONNECT\r\n\r\n", "14 11 11");
+}
+
+#define REPLY(literal, expected) CHECK_TOLD("http1", KCM_FS_REPLY, literal, expected)
+#define OK			 "HTTP/1.1 200 OK\r\n"
+#define GET_OK			 OK "Content-Length: 2\r\n\r\nok"
+
+static void http_replies(void **state)
+{
+	(void)state;
+	REPLY(GET_OK GET_OK "HTTP/1.0 404\nContent-length:0\n\n", "40 40 31");
+	REPLY(OK "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nT: 1\r\n\r\n" GET_OK, "65 40");
+	/* one without a length ends with the connection */
+	REPLY(OK "\r\nHTTP/1.1", "19c +8");
+	REPLY(OK "Transfer-Encoding: gzip\r\nContent-Length: 5\r\n\r\n", "63c");
+	REPLY(OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n", "72c");
+	/* chunks count more than a length */
+	REPLY(OK "Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" GET_OK,
+	      "71 40");
+	REPLY(OK "Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n0\r\n\r\n" GET_OK,
+	      "71 40");
+	/* no body, whatever the head says */
+	REPLY("HTTP/1.1 204 No\r\n\r\nHTTP/1.1 304 No\r\nContent-Length: 50\r\n\r\n" GET_OK,
+	      "19 39 40");
+	REPLY("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hint\r\nLink: a\r\n\r\n" GET_OK,
+	      "25i 30i 40");
+	REPLY("HTTP/1.1 101 Switch\r\nContent-Length: 9\r\n\r\n", "42o");
+}
+
+static void http_replies_to_head_and_connect(void **state)
+{
+	(void)state;
+	CHECK_TOLD("http1", KCM_FS_REPLY | KCM_FS_NOBODY,
+		   OK "Content-Length: 99999999999999\r\n\r\n" OK
+		      "Transfer-Encoding: chunked\r\n\r\n" OK "\r\n",
+		   "51 47 19");
+	CHECK_TOLD("http1", KCM_FS_REPLY | KCM_FS_TUNNEL,
+		   "HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno" OK "\r\n\x16\x03", "40 19o +2");
+}
+
+static void http_replies_hostile(void **state)
+{
+	(void)state;
+	REPLY("GET / HTTP/1.1\r\n", "EPROTO");
+	REPLY("HTTP/1.1 20 OK\r\n", "EPROTO");
+	REPLY("HTTP/2.0 200 OK\r\n", "EPROTO");
+	REPLY("HTTP/1.1 2x0 OK\r\n", "EPROTO");
+	REPLY("HTTP/1.1\t200 OK\r\n", "EPROTO");
+	REPLY("HTTP/1.1 200\n\n", "14c");
+	REPLY("HTTP/1.1 20\n", "EPROTO");
+	REPLY(OK "Content-Length: 5\r\nContent-Length: 6\r\n", "EPROTO");
+	REPLY(OK "Content-Length: 4294967296\r\n", "EMSGSIZE");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +291,10 @@ int main(void)
 		cmocka_unit_test(websocket),
 		cmocka_unit_test(http_requests),
 		cmocka_unit_test(http_hostile),
+		cmocka_unit_test(http_methods),
+		cmocka_unit_test(http_replies),
+		cmocka_unit_test(http_replies_to_head_and_connect),
+		cmocka_unit_test(http_replies_hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
