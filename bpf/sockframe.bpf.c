@@ -24,6 +24,7 @@ _Static_assert(KCM_POS(~0U) == KCM_WIN_MASK, "positions are masked to the window
 const volatile struct kcm_frame kcm_frame = {};
 
 #include "sock_latency.bpf.h"
+#include "sock_quick.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -201,40 +202,67 @@ static long drain_one(__u32 i, struct kcm_drain *r)
 	return r->err || !r->run.d->stashes;
 }
 
-static __always_inline void segment(struct __sk_buff *ctx, struct kcm_sk_ref *ref, __u64 cookie,
-				    int tx, struct kcm_sk_win *w)
+/* A segment that begins behind what we have seen: bytes are missing. */
+static __always_inline void segment_early(struct __sk_buff *ctx, struct kcm_sk_ref *ref,
+					  struct kcm_sk_dir *d, int tx, __u32 seq, __u32 off,
+					  __u32 len)
+{
+	struct kcm_sk_hot *hot = ref->hot;
+	__u64 cookie = hot->tag;
+	struct bpf_sock *sk = ctx->sk;
+	struct bpf_tcp_sock *tp = sk && !tx ? bpf_tcp_sock(sk) : NULL;
+
+	if (tp && (__s32)(tp->rcv_nxt - hot->rx_seq) > 0)
+		unframe(ref, d, cookie, tx, KCM_UNFRAMED_MISSED);
+	else if (stash_put(ctx, d, KCM_STASH_OWNER(cookie, tx), seq, off, len))
+		unframe(ref, d, cookie, tx, KCM_UNFRAMED_STASH);
+	if (tx && (hot->frame_dead & 1) && (__s32)(seq + len - hot->tx_seq) > 0)
+		advance(hot, tx, seq + len - hot->tx_seq);
+}
+
+static __always_inline void segment_look(struct __sk_buff *ctx, struct kcm_sk_ref *ref,
+					 struct kcm_sk_dir *d, int tx, __u32 off, __u32 len)
+{
+	struct kcm_drain r = { .run = { .skb = ctx, .d = d }, .hot = ref->hot, .tx = tx };
+	int err;
+
+	r.run.w = win_get();
+	if (!r.run.w) {
+		unframe(ref, d, ref->hot->tag, tx, KCM_UNFRAMED_MISSED);
+		advance(ref->hot, tx, len);
+		return;
+	}
+	err = run(&r.run, off, len, 0);
+	advance(ref->hot, tx, len);
+	if (!err && d->stashes) {
+		r.owner = KCM_STASH_OWNER(ref->hot->tag, tx);
+		bpf_loop(KCM_SK_STASH_MAX, drain_one, &r, 0);
+		err = r.err;
+	}
+	win_put(r.run.w);
+	if (err)
+		unframe(ref, d, ref->hot->tag, tx, why_of(err));
+}
+
+static __always_inline void segment(struct __sk_buff *ctx, struct kcm_sk_ref *ref, int tx)
 {
 	struct kcm_sk_dir *d = tx ? &ref->more->tx : &ref->more->rx;
-	struct kcm_sk_hot *hot = ref->hot;
-	__u32 next = tx ? hot->tx_seq : hot->rx_seq, seq = ctx->cb[1], off = ctx->cb[2];
-	struct kcm_drain r = { .run = { .skb = ctx, .d = d, .w = w }, .hot = hot, .tx = tx };
+	__u32 next = tx ? ref->hot->tx_seq : ref->hot->rx_seq, seq = ctx->cb[1], off = ctx->cb[2];
 	__u32 len = ctx->len - off, old;
-	int err;
 
 	if ((__s32)(seq + len - next) <= 0)
 		return;
 	if ((__s32)(seq - next) > 0) {
-		struct bpf_sock *sk = ctx->sk;
-		struct bpf_tcp_sock *tp = sk && !tx ? bpf_tcp_sock(sk) : NULL;
-
-		if (tp && (__s32)(tp->rcv_nxt - next) > 0)
-			unframe(ref, d, cookie, tx, KCM_UNFRAMED_MISSED);
-		else if (stash_put(ctx, d, KCM_STASH_OWNER(cookie, tx), seq, off, len))
-			unframe(ref, d, cookie, tx, KCM_UNFRAMED_STASH);
-		if (tx && (hot->frame_dead & 1) && (__s32)(seq + len - hot->tx_seq) > 0)
-			advance(hot, tx, seq + len - hot->tx_seq);
+		segment_early(ctx, ref, d, tx, seq, off, len);
 		return;
 	}
 	old = next - seq;
-	err = run(&r.run, off + old, len - old, 0);
-	advance(hot, tx, len - old);
-	if (!err && d->stashes) {
-		r.owner = KCM_STASH_OWNER(cookie, tx);
-		bpf_loop(KCM_SK_STASH_MAX, drain_one, &r, 0);
-		err = r.err;
-	}
-	if (err)
-		unframe(ref, d, cookie, tx, why_of(err));
+	off += old;
+	len -= old;
+	if (quick(ctx, d, off, len))
+		advance(ref->hot, tx, len);
+	else
+		segment_look(ctx, ref, d, tx, off, len);
 }
 
 static __always_inline int ref_get(struct __sk_buff *ctx, struct kcm_sk_ref *ref)
@@ -257,7 +285,7 @@ static __always_inline int ref_get(struct __sk_buff *ctx, struct kcm_sk_ref *ref
 	return 0;
 }
 
-static __always_inline void latency(struct kcm_sk_ref *ref, __u64 cookie, int tx, __u64 before)
+static __always_inline void latency(struct kcm_sk_ref *ref, int tx, __u64 before)
 {
 	struct kcm_sk_dir *d = tx ? &ref->more->tx : &ref->more->rx;
 	struct kcm_sk_dir *other = tx ? &ref->more->rx : &ref->more->tx;
@@ -267,27 +295,20 @@ static __always_inline void latency(struct kcm_sk_ref *ref, __u64 cookie, int tx
 	if (tx == (ref->hot->role == KCM_ROLE_CLIENT))
 		latency_begin(&ref->more->info, d->msgs, other->msgs);
 	else
-		latency_end(ref, cookie, d->msgs);
+		latency_end(ref, ref->hot->tag, d->msgs);
 }
 
 SEC("cgroup_skb/egress")
 int kcm_frame_tx(struct __sk_buff *ctx)
 {
-	__u64 cookie = bpf_get_socket_cookie(ctx), before;
 	struct kcm_sk_ref ref;
-	struct kcm_sk_win *w;
+	__u64 before;
 
 	if (ref_get(ctx, &ref))
 		return 1;
-	w = win_get();
-	if (!w) {
-		unframe(&ref, &ref.more->tx, cookie, 1, KCM_UNFRAMED_MISSED);
-		return 1;
-	}
 	before = ref.more->tx.msgs;
-	segment(ctx, &ref, cookie, 1, w);
-	win_put(w);
-	latency(&ref, cookie, 1, before);
+	segment(ctx, &ref, 1);
+	latency(&ref, 1, before);
 	return 1;
 }
 
@@ -319,23 +340,18 @@ static __always_inline int rx_lock(struct kcm_sk_dir *d)
 SEC("cgroup_skb/ingress")
 int kcm_frame_rx(struct __sk_buff *ctx)
 {
-	__u64 cookie = bpf_get_socket_cookie(ctx), before;
 	struct kcm_sk_ref ref;
-	struct kcm_sk_win *w;
+	__u64 before;
 
 	if (ref_get(ctx, &ref))
 		return 1;
-	w = win_get();
-	if (!w || rx_lock(&ref.more->rx)) {
-		if (w)
-			win_put(w);
-		unframe(&ref, &ref.more->rx, cookie, 0, KCM_UNFRAMED_MISSED);
+	if (rx_lock(&ref.more->rx)) {
+		unframe(&ref, &ref.more->rx, ref.hot->tag, 0, KCM_UNFRAMED_MISSED);
 		return 1;
 	}
 	before = ref.more->rx.msgs;
-	segment(ctx, &ref, cookie, 0, w);
+	segment(ctx, &ref, 0);
 	__sync_lock_test_and_set(&ref.more->rx.lock, 0);
-	win_put(w);
-	latency(&ref, cookie, 0, before);
+	latency(&ref, 0, before);
 	return 1;
 }
