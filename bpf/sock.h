@@ -110,7 +110,7 @@ struct kcm_sk_hot {
 	__u8 frame_dead; /* bit 0: tx, bit 1: rx: the framing was lost, see kcm_sk_info.unframed */
 	__u8 proto;   /* enum kcm_sk_proto */
 	__u8 tick;    /* of the last sample of the tcp_sock, see KCM_SK_SAMPLE_LOG */
-	__u8 spare;
+	__u8 limit;   /* KCM_SKF_LIMIT, KCM_SKF_LIMIT_DROP: not in flags, others write it */
 };
 
 /* One direction of a framed stream. tx: under the socket lock; rx: under @lock. */
@@ -179,11 +179,15 @@ struct kcm_sk_info {
 	__u32 limit_msgs;     /* per second; 0 = none */
 	__u32 limit_rule;     /* index into kcm_sk_rules + 1 */
 	__u64 limit_hits;     /* segments that were held back or dropped */
+	__u64 limit_seen_msgs;  /* sent when limit_stamp_ns was taken: a limit of messages ... */
+	__u64 limit_seen_bytes; /* ... is kept by their mean size */
+	__u32 limit_was;      /* SO_MAX_PACING_RATE before the limit */
+	__u32 limit_mean;     /* bytes of a message, of late */
 	__u64 http_head;      /* HTTP/1: bit a request on its way: HEAD, or CONNECT */
 	__u32 http_depth;     /* requests on their way */
 	__u32 label_seq;      /* odd while labels change */
 	struct kcm_sk_label label[KCM_SK_LABELS]; /* an empty key: not used */
-	__u64 reserved[8];
+	__u64 reserved[5];
 };
 
 /* What is beside struct kcm_sk_hot in a slot. */
@@ -295,6 +299,10 @@ enum kcm_sk_rule_match { /* what of a rule counts */
 	KCM_RULE_LABEL = 64,
 	KCM_RULE_COOKIE = 128,
 	KCM_RULE_PROTO = 256,
+	KCM_RULE_PORT = 512, /* lport: local or remote */
+	KCM_RULE_NETNS = 1024,
+	KCM_RULE_ROLE = 2048,
+	KCM_RULE_UID = 4096,
 };
 
 /* A limit for every socket that matches, new or there already. */
@@ -312,7 +320,10 @@ struct kcm_sk_rule {
 	__u8 raddr_bits, laddr_bits;
 	__u32 proto;
 	__u8 raddr[16], laddr[16];
-	struct kcm_sk_label label;
+	struct kcm_sk_label label; /* an empty value: any */
+	__u64 netns_cookie;
+	__u32 uid;
+	enum kcm_sk_role role;
 	__u64 sockets; /* that matched */
 	__u64 hits;    /* segments held back or dropped */
 };
