@@ -96,8 +96,9 @@ static int take_option(const struct cmd *cmd, struct cmd_args *args, int i, char
 		       const char *inline_value)
 {
 	const struct cmd_opt *o = &cmd->opts[i];
+	const char *value;
 
-	if (args->opt[i])
+	if (args->opt[i] && !o->many)
 		return -usage(cmd, NULL, "given twice: option", o->name);
 	if (!o->value) {
 		if (inline_value)
@@ -105,9 +106,13 @@ static int take_option(const struct cmd *cmd, struct cmd_args *args, int i, char
 		args->opt[i] = "";
 		return 1;
 	}
-	args->opt[i] = inline_value ? inline_value : argv[1];
-	if (!args->opt[i] || (!inline_value && streq(argv[1], "--")))
+	value = inline_value ? inline_value : argv[1];
+	if (!value || (!inline_value && streq(value, "--")))
 		return -usage(cmd, NULL, "no value for option", o->name);
+	if (args->opt[i])
+		args->more[args->n_more++] = (struct cmd_more){ i, value };
+	else
+		args->opt[i] = value;
 	return inline_value ? 1 : 2;
 }
 
@@ -145,7 +150,8 @@ int args_parse(const struct cmd *cmd, char **argv, struct cmd_args *args)
 		n++;
 	args->cmd = cmd;
 	args->pos = calloc(n + 1, sizeof(*args->pos));
-	if (!args->pos)
+	args->more = calloc(n + 1, sizeof(*args->more));
+	if (!args->pos || !args->more)
 		return report(PROBLEM(.err = ENOMEM), "cannot read the arguments");
 	for (; *argv; argv += used) {
 		if (streq(*argv, "--")) {
@@ -171,7 +177,9 @@ int args_parse(const struct cmd *cmd, char **argv, struct cmd_args *args)
 void args_free(struct cmd_args *args)
 {
 	free(args->pos);
+	free(args->more);
 	args->pos = NULL;
+	args->more = NULL;
 }
 
 const char *args_str(const struct cmd_args *args, const char *name, const char *otherwise)
@@ -186,6 +194,25 @@ const char *args_str(const struct cmd_args *args, const char *name, const char *
 bool args_flag(const struct cmd_args *args, const char *name)
 {
 	return args_str(args, name, NULL) != NULL;
+}
+
+size_t args_all(const struct cmd_args *args, const char *name, const char **values, size_t max)
+{
+	const char *first = args_str(args, name, NULL);
+	size_t n = 0;
+
+	if (!first)
+		return 0;
+	if (n++ < max)
+		values[0] = first;
+	for (size_t i = 0; i < args->n_more; i++) {
+		if (!streq(args->cmd->opts[args->more[i].opt].name, name))
+			continue;
+		if (n < max)
+			values[n] = args->more[i].value;
+		n++;
+	}
+	return n;
 }
 
 bool str_to_u64(const char *text, uint64_t *value)

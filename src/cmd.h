@@ -25,6 +25,7 @@ struct cmd_opt {
 	const char *choices; /* completion offers these words */
 	bool required;
 	bool dashed; /* shown as --NAME, and only known so */
+	bool many;   /* may be given again, see args_all() */
 };
 
 struct cmd {
@@ -43,13 +44,22 @@ struct cmd_args {
 	struct out *out;
 	char **pos; /* positional arguments, NULL-terminated */
 	int npos;
-	char **rest; /* what follows `--`, NULL-terminated; NULL: nothing */
-	const char *opt[CMD_OPTS];
+	char **rest;		   /* what follows `--`, NULL-terminated; NULL: nothing */
+	const char *opt[CMD_OPTS]; /* of one that may be given again, the first */
+	struct cmd_more *more;	   /* the others, in order */
+	size_t n_more;
+};
+
+struct cmd_more {
+	int opt;
+	const char *value;
 };
 
 /* ---- for handlers: options by name ---- */
 const char *args_str(const struct cmd_args *args, const char *name, const char *otherwise);
 bool args_flag(const struct cmd_args *args, const char *name);
+/* All values of an option that may be given again. Return: how many there are; @max are stored. */
+size_t args_all(const struct cmd_args *args, const char *name, const char **values, size_t max);
 /**
  * args_u64() - number given for option @name, suffixes k, M, G allowed
  * Return: 0, or the exit code after an error line.

@@ -32,7 +32,7 @@ void help_synopsis(FILE *f, const struct cmd *c)
 		fprintf(f, " %.*s", head, c->args);
 	for (const struct cmd_opt *o = c->opts; o && o->name; o++) {
 		option_text(o, text, sizeof(text));
-		fprintf(f, o->required ? " %s" : " [%s]", text);
+		fprintf(f, o->required ? " %s%s" : " [%s]%s", text, o->many ? "..." : "");
 	}
 	if (program)
 		fprintf(f, " %s", c->args + head + strspn(c->args + head, " "));

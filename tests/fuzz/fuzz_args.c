@@ -9,6 +9,7 @@ static const struct cmd_opt opts[] = {
 	{ .name = "frame", .value = "DESC", .help = "", .required = true },
 	{ .name = "workers", .value = "N", .help = "", .dashed = true },
 	{ .name = "quiet", .help = "" },
+	{ .name = "again", .value = "X", .help = "", .many = true },
 	{ 0 }
 };
 
@@ -28,6 +29,7 @@ int report(const struct problem *p, const char *what, ...)
 /* Accepted words must satisfy what the entry says. */
 static void check(const struct cmd *cmd, const struct cmd_args *args)
 {
+	const char *all[WORDS];
 	uint64_t n;
 
 	if (cmd->args && strstr(cmd->args, "NAME") && args->npos < 1)
@@ -39,6 +41,8 @@ static void check(const struct cmd *cmd, const struct cmd_args *args)
 	if (!cmd->opts)
 		return;
 	if (!args_str(args, "frame", NULL))
+		abort();
+	if (!args_all(args, "again", all, WORDS) != !args_str(args, "again", NULL))
 		abort();
 	if (!args_u64(args, "workers", 1, 63, 16, &n) && (n < 1 || n > 63))
 		abort();

@@ -11,6 +11,15 @@ static const struct cmd_opt opts[] = {
 	{ 0 }
 };
 
+static const struct cmd_opt again_opts[] = {
+	{ .name = "cgroup", .value = "DIR", .help = "", .many = true },
+	{ .name = "port", .value = "P", .help = "", .many = true },
+	{ .name = "once", .value = "X", .help = "" },
+	{ 0 }
+};
+
+static const struct cmd again = { "sock", "load", NULL, "", 0, NULL, again_opts, NULL };
+
 static const struct cmd create = { "mux", "create", "NAME [EXTRA]", "", 0, NULL, opts, NULL };
 static const struct cmd run_cmd = { "mux", "run", "NAME -- PROGRAM [ARG]...", "", 0, NULL,
 				    NULL,  NULL };
@@ -59,6 +68,34 @@ static void a_name_may_look_like_an_option(void **state)
 	assert_string_equal(a.pos[0], "frame");
 	assert_string_equal(args_str(&a, "frame", ""), "line");
 	assert_true(args_flag(&a, "quiet"));
+	args_free(&a);
+}
+
+static void what_may_be_given_again_is_kept_in_order(void **state)
+{
+	const char *v[3] = { "-", "-", "-" };
+	struct cmd_args a;
+
+	(void)state;
+	assert_int_equal(
+		parse(&again,
+		      ARGV("cgroup", "a", "--port=1", "--cgroup=b", "--cgroup", "c", "port", "2"),
+		      &a),
+		0);
+	assert_int_equal(args_all(&a, "cgroup", v, 3), 3);
+	assert_string_equal(v[0], "a");
+	assert_string_equal(v[1], "b");
+	assert_string_equal(v[2], "c");
+	assert_string_equal(args_str(&a, "cgroup", ""), "a");
+	assert_int_equal(args_all(&a, "port", v, 1), 2); /* more than there is room for */
+	assert_string_equal(v[0], "1");
+	assert_string_equal(v[1], "b");
+	assert_int_equal(args_all(&a, "once", v, 3), 0);
+	args_free(&a);
+	assert_int_equal(parse(&again, ARGV("once", "1", "cgroup", "a", "once", "2"), &a),
+			 KCM_EXIT_USAGE);
+	args_free(&a);
+	assert_int_equal(parse(&again, ARGV("cgroup", "a", "cgroup"), &a), KCM_EXIT_USAGE);
 	args_free(&a);
 }
 
@@ -197,6 +234,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(key_value_and_dashes_are_the_same),
 		cmocka_unit_test(a_name_may_look_like_an_option),
+		cmocka_unit_test(what_may_be_given_again_is_kept_in_order),
 		cmocka_unit_test(wrong_usage_exits_2),
 		cmocka_unit_test(a_program_follows_two_dashes),
 		cmocka_unit_test(repeated_positionals_have_no_bound),
