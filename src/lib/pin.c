@@ -95,9 +95,29 @@ static int remove_tree(int parent_fd, const char *name)
 	return unlinkat(parent_fd, name, AT_REMOVEDIR) ? -errno : 0;
 }
 
+/* Unlink links to what is not there any more, and the directory if that was all. */
+static void clean_system(int root_fd, const char *name)
+{
+	_cleanup_dir_ DIR *d = NULL;
+	struct dirent *e;
+	int fd = openat(root_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	d = fdopendir(fd);
+	if (!d) {
+		close(fd);
+		return;
+	}
+	while ((e = readdir(d)))
+		if (e->d_type == DT_LNK && faccessat(fd, e->d_name, F_OK, 0) && errno == ENOENT)
+			unlinkat(fd, e->d_name, 0);
+	unlinkat(root_fd, name, AT_REMOVEDIR);
+}
+
 /*
- * Remove what is staged, and directories that are empty: after this there is nothing but whole
- * instances. The lock is held.
+ * Remove what is staged, links to nothing and directories that are empty: after this there is
+ * nothing but whole instances. The lock is held.
  */
 static int clean(void)
 {
@@ -107,7 +127,7 @@ static int clean(void)
 
 	while (d && (e = readdir(d)))
 		if (kcm_pin_name_ok(e->d_name))
-			unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);
+			clean_system(dirfd(d), e->d_name);
 	rmdir(KCM_PIN_ROOT);
 	return err == -ENOENT ? 0 : err;
 }
@@ -179,6 +199,29 @@ int kcm_pin_begin(struct kcm_pin_txn *txn, const char *system, const char *name,
 	if (err)
 		kcm_pin_abort(txn);
 	return err;
+}
+
+int kcm_pin_alias(const struct kcm_pin_txn *txn, const char *file)
+{
+	const char *name = strrchr(txn->final, '/');
+	char target[KCM_PIN_PATH * 2], before[KCM_PIN_PATH * 2], path[KCM_PIN_PATH * 2];
+	ssize_t n;
+
+	if (!name || !kcm_pin_name_ok(file))
+		return -EINVAL;
+	snprintf(target, sizeof(target), "%s/%s", name + 1, file);
+	snprintf(path, sizeof(path), "%.*s/%s", (int)(name - txn->final), txn->final, file);
+	if (!symlink(target, path))
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	n = readlink(path, before, sizeof(before) - 1);
+	if (n < 0)
+		return -errno;
+	before[n] = '\0';
+	if (streq(before, target))
+		return 0;
+	return unlink(path) || symlink(target, path) ? -errno : 0;
 }
 
 static int pin_info(const struct kcm_pin_txn *txn)
