@@ -127,7 +127,7 @@ KCM_FINLINE int stream_step(const struct kcm_frame *f, struct kcm_sk_dir *d, str
 	}
 	if (!here)
 		return ahead ? KCM_STREAM_LOAD : KCM_STREAM_DONE;
-	if (f->skip_bytes && !d->fs.started) {
+	if (f->skip_bytes && !d->fs.started && !KCM_FRAME_IS_REPLY(&d->fs)) {
 		d->fs.started = 1;
 		d->skip = f->skip_bytes;
 		return KCM_STREAM_MORE;
