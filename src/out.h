@@ -10,7 +10,8 @@
  *	out_end(o);
  *
  * In JSON the same is {"schema":1,"kernel":"6.1.0","muxes":[{"name":"default","conns":3}]}.
- * A field of a row that has no column is in JSON only.
+ * A field of a row that has no column is in JSON only. JSON is written as it comes: memory does not
+ * grow with it, and a key is given once.
  */
 #ifndef KCM_OUT_H
 #define KCM_OUT_H
@@ -51,6 +52,8 @@ void out_u64(struct out *o, const char *key, uint64_t value);
 void out_i64(struct out *o, const char *key, int64_t value);
 void out_double(struct out *o, const char *key, double value);
 void out_bool(struct out *o, const char *key, bool value);
+/* An array of numbers: JSON only. */
+void out_u32s(struct out *o, const char *key, const uint32_t *values, size_t n);
 
 /* A nested object; in text a heading and indented lines. Closed by out_end(). */
 void out_group(struct out *o, const char *key);

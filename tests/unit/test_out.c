@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <jansson.h>
 #include "cmocka_all.h"
 #include "out.h"
 
@@ -93,6 +94,121 @@ static void text_that_is_not_utf8_is_still_json(void **state)
 				  "\"huge\":9223372036854775807}\n");
 }
 
+static void pretty_is_indented(void **state)
+{
+	static const struct out_column columns[] = { { "name", NULL } };
+	static const uint32_t numbers[] = { 1, 4294967295U };
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	struct out *o = out_new(f, OUT_JSON_PRETTY);
+
+	(void)state;
+	out_table(o, "rows", columns, 1);
+	out_row(o);
+	out_str(o, "name", "a");
+	out_u32s(o, "hist", numbers, 2);
+	out_end(o);
+	out_table(o, "none", columns, 1);
+	out_end(o);
+	out_group(o, "empty");
+	out_end(o);
+	assert_int_equal(out_finish(o), 0);
+	fclose(f);
+	assert_string_equal(text, "{\n  \"schema\": 1,\n  \"rows\": [\n    {\n"
+				  "      \"name\": \"a\",\n      \"hist\": [\n        1,\n"
+				  "        4294967295\n      ]\n    }\n  ],\n  \"none\": [],\n"
+				  "  \"empty\": {}\n}\n");
+}
+
+/* What is escaped, and what is UTF-8. */
+static void strings_are_escaped(void **state)
+{
+	static const struct {
+		const char *value, *json;
+	} cases[] = {
+		{ "a\"b\\c/\b\f\n\r\t\x01\x1f\x7f",
+		  "a\\\"b\\\\c/\\b\\f\\n\\r\\t\\u0001\\u001F\x7f" },
+		{ "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80" },
+		{ "\xc0\x80", "??" },		/* overlong */
+		{ "\xe0\x80\xaf", "???" },	/* overlong */
+		{ "\xed\xa0\x80", "???" },	/* a surrogate */
+		{ "\xf4\x90\x80\x80", "????" }, /* beyond U+10FFFF */
+		{ "x\xe2\x82", "x??" },		/* cut off */
+		{ "\xc3\xa4\xff", "???" },	/* all or nothing */
+		{ "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_free_ char *text = NULL, *expected = NULL;
+		size_t size;
+		FILE *f = open_memstream(&text, &size);
+		struct out *o = out_new(f, OUT_JSON);
+
+		out_str(o, "s", cases[i].value);
+		assert_int_equal(out_finish(o), 0);
+		fclose(f);
+		assert_true(asprintf(&expected, "{\"schema\":1,\"s\":\"%s\"}\n", cases[i].json) >
+			    0);
+		assert_string_equal(text, expected);
+	}
+}
+
+static void numbers_come_back(void **state)
+{
+	static const double reals[] = { 0, 1, -2, 0.1, 1e300, 5e-324, 1.0 / 3, 123456789.125 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(reals); i++) {
+		_cleanup_free_ char *text = NULL;
+		size_t size;
+		FILE *f = open_memstream(&text, &size);
+		struct out *o = out_new(f, OUT_JSON);
+
+		out_double(o, "r", reals[i]);
+		out_i64(o, "least", INT64_MIN);
+		assert_int_equal(out_finish(o), 0);
+		fclose(f);
+		assert_true(strtod(strstr(text, "\"r\":") + 4, NULL) == reals[i]);
+		assert_non_null(strstr(text, ",\"least\":-9223372036854775808}"));
+	}
+}
+
+/* A table that no buffer holds, and a string longer than it. */
+static void much_is_streamed(void **state)
+{
+	static const struct out_column columns[] = { { "n", NULL } };
+	_cleanup_free_ char *text = NULL, *lengthy = malloc(200001);
+	json_t *root, *rows;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	struct out *o = out_new(f, OUT_JSON);
+
+	(void)state;
+	memset(lengthy, 'x', 200000);
+	lengthy[200000] = '\0';
+	out_table(o, "rows", columns, 1);
+	for (int i = 0; i < 20000; i++) {
+		out_row(o);
+		out_u64(o, "n", (uint64_t)i);
+		out_str(o, "s", "some text");
+	}
+	out_end(o);
+	out_str(o, "long", lengthy);
+	assert_int_equal(out_finish(o), 0);
+	fclose(f);
+	root = json_loads(text, 0, NULL);
+	assert_non_null(root);
+	rows = json_object_get(root, "rows");
+	assert_int_equal(json_array_size(rows), 20000);
+	for (size_t i = 0; i < 20000; i++)
+		assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, i), "n")),
+				 i);
+	assert_string_equal(json_string_value(json_object_get(root, "long")), lengthy);
+	json_decref(root);
+}
+
 static void a_full_stream_is_reported(void **state)
 {
 	_cleanup_file_ FILE *f = fopen("/dev/full", "w");
@@ -114,6 +230,10 @@ int main(void)
 		cmocka_unit_test(json_has_the_same_and_a_schema),
 		cmocka_unit_test(empty_table_prints_no_heading),
 		cmocka_unit_test(text_that_is_not_utf8_is_still_json),
+		cmocka_unit_test(pretty_is_indented),
+		cmocka_unit_test(strings_are_escaped),
+		cmocka_unit_test(numbers_come_back),
+		cmocka_unit_test(much_is_streamed),
 		cmocka_unit_test(a_full_stream_is_reported),
 	};
 
