@@ -15,6 +15,9 @@
 #include "sock_sample.bpf.h"
 #include "sock_event.bpf.h"
 #include "sock_rule.bpf.h"
+#include "sock_pace.bpf.h"
+#include "sock_label.bpf.h"
+#include "sock_opt.bpf.h"
 #include "sock_ops.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -89,6 +92,7 @@ static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
 			__builtin_memcpy((void *)ref.hot + 8, (void *)&store->hot + 8,
 					 sizeof(*ref.hot) - 8);
 			__builtin_memcpy(ref.more, &store->more, sizeof(*ref.more));
+			label_move(&ref.more->info, &store->more.info);
 		} else {
 			CTL_ADD(beyond, 1);
 		}
@@ -108,6 +112,7 @@ static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
 	} else {
 		*(__u32 *)&info->raddr[0] = ctx->user_ip4;
 	}
+	rules_apply_udp(ref.hot, ref.more, cookie);
 	if (ref.slot != KCM_SK_SLOT_NONE && ref.hot->tag != cookie) {
 		slot_publish(ref.hot, cookie);
 		bpf_sk_storage_delete(&kcm_sk_store, sk);
@@ -189,7 +194,6 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 	struct kcm_sk_ref ref;
 	__u64 cookie, now;
 	__s32 fresh;
-	int verdict = 1;
 
 	if (pkt_parse(ctx, &p)) {
 		CTL_ADD(unparsed, 1);
@@ -213,16 +217,19 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 	if (p.proto == KCM_SK_UDP) {
 		if (!ref.more)
 			ref.more = slot_more(ref.slot);
-		if (ref.more)
-			udp_count(ctx, &p, ref.hot, ref.more, 1);
+		if (!ref.more)
+			return 1;
+		/* 2: as if a queue were full. With 0 send() would fail. */
+		if ((ref.hot->limit & KCM_SKF_LIMIT_DROP) &&
+		    !limit_egress(ref.hot, ref.more, p.len))
+			return 2;
+		udp_count(ctx, &p, ref.hot, ref.more, 1);
 		return 1;
 	}
-	if (ref.hot->flags & KCM_SKF_LIMIT_DROP) {
+	if (ref.hot->limit & KCM_SKF_LIMIT_DROP) {
 		if (!ref.more)
 			ref.more = slot_more(ref.slot);
-		if (ref.more)
-			verdict = limit_egress(ref.hot, ref.more, p.len);
-		if (!verdict)
+		if (ref.more && !limit_egress(ref.hot, ref.more, p.len))
 			return 0;
 	}
 	ref.hot->tx_segs += ctx->gso_segs > 1 ? ctx->gso_segs : 1;

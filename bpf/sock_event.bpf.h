@@ -18,7 +18,7 @@ static __always_inline void sock_view(struct kcm_sock *s, const struct kcm_sk_ho
 	s->tx_msgs = more->tx.msgs;
 	s->rx_msgs = more->rx.msgs;
 	s->last_ns = hot->last_ns;
-	s->flags = hot->flags;
+	s->flags = hot->flags | hot->limit;
 	s->slot = slot;
 	s->seen = 0;
 	__builtin_memcpy(&s->info, &more->info, sizeof(s->info));

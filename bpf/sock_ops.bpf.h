@@ -60,6 +60,8 @@ static __always_inline int conn_begin(struct bpf_sock_ops *ctx, struct bpf_sock 
 		ref->hot = &store->hot;
 		ref->more = &store->more;
 		ref->slot = KCM_SK_SLOT_NONE;
+		if (role == KCM_ROLE_SERVER)
+			label_settle(&store->more.info);
 		CTL_ADD(beyond, 1);
 		return 0;
 	}
@@ -70,6 +72,7 @@ static __always_inline int conn_begin(struct bpf_sock_ops *ctx, struct bpf_sock 
 		return -1;
 	__builtin_memcpy((void *)ref->hot + 8, (void *)&store->hot + 8, sizeof(*ref->hot) - 8);
 	__builtin_memcpy(ref->more, &store->more, sizeof(*ref->more));
+	label_move(&ref->more->info, &store->more.info);
 	return 0;
 }
 
@@ -323,6 +326,26 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 	slot_release(ref.hot);
 }
 
+/* Asked for by limits of messages only. */
+static __always_inline void on_rtt(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
+{
+	struct kcm_sk_ref ref;
+
+	ref.hot = slot_find(cookie, &ref.slot);
+	if (ref.hot) {
+		ref.more = slot_more(ref.slot);
+	} else {
+		struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
+
+		if (!store)
+			return;
+		ref.hot = &store->hot;
+		ref.more = &store->more;
+	}
+	if (ref.more)
+		limit_rtt(ctx, ref.hot, ref.more);
+}
+
 SEC("sockops")
 int kcm_sk_ops(struct bpf_sock_ops *ctx)
 {
@@ -347,6 +370,9 @@ int kcm_sk_ops(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		on_state(ctx, sk, cookie);
+		break;
+	case BPF_SOCK_OPS_RTT_CB:
+		on_rtt(ctx, sk, cookie);
 		break;
 	}
 	return 1;
