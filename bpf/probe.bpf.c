@@ -50,6 +50,20 @@ struct {
 	__type(value, __u64);
 } kcm_p_store SEC(".maps");
 
+/* The socket a probe is about, and what became of it. */
+struct live {
+	__u64 cookie;
+	__s64 ret;
+	__u64 met;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct live);
+} kcm_p_live SEC(".maps");
+
 SEC("sk_skb/stream_verdict")
 int kcm_p_verdict(struct __sk_buff *skb)
 {
@@ -164,4 +178,76 @@ SEC("xdp")
 int kcm_p_xdp(struct xdp_md *ctx)
 {
 	return ctx->data < ctx->data_end ? XDP_PASS : XDP_DROP;
+}
+
+SEC("cgroup_skb/egress")
+int kcm_p_egress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (sk)
+		bpf_sk_storage_get(&kcm_p_store, sk, 0, 0);
+	return 1;
+}
+
+SEC("cgroup/sock_create")
+int kcm_p_create(struct bpf_sock *sk)
+{
+	/* Attached for an instant: no socket that others make is touched. */
+	if (bpf_get_socket_cookie(sk) == 1)
+		bpf_sk_storage_get(&kcm_p_store, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int kcm_p_connect(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (sk && bpf_get_socket_cookie(ctx) == 1)
+		bpf_sk_storage_get(&kcm_p_store, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	return 1;
+}
+
+static struct live *is_it(struct sock_common *skc)
+{
+	struct live *l = bpf_map_lookup_elem(&kcm_p_live, &(__u32){ 0 });
+
+	return l && bpf_get_socket_cookie(skc) == l->cookie ? l : NULL;
+}
+
+SEC("iter/tcp")
+int kcm_p_iter_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct live *l = skc ? is_it(skc) : NULL;
+
+	if (l)
+		l->met++;
+	return 0;
+}
+
+SEC("iter/tcp")
+int kcm_p_iter_live(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct live *l = skc ? is_it(skc) : NULL;
+	int flags = 0;
+
+	if (l) {
+		l->met++;
+		/* TCP_BPF_SOCK_OPS_CB_FLAGS; nothing is asked for */
+		l->ret = bpf_setsockopt(skc, 6, 1008, &flags, sizeof(flags));
+	}
+	return 0;
+}
+
+SEC("iter/bpf_map_elem")
+int kcm_p_iter_map(struct bpf_iter__bpf_map_elem *ctx)
+{
+	__u64 *v = ctx->value;
+
+	if (v)
+		bpf_seq_write(ctx->meta->seq, v, sizeof(*v));
+	return 0;
 }

@@ -35,6 +35,12 @@ enum feature_id {
 	FEAT_REUSEPORT_MIGRATE,
 	FEAT_SK_STORAGE,
 	FEAT_XDP,
+	FEAT_CGROUP_SKB,     /* with storage of the socket */
+	FEAT_CGROUP_SOCK,    /* when a socket is made */
+	FEAT_CGROUP_CONNECT, /* at connect() */
+	FEAT_ITER_TCP,
+	FEAT_ITER_MAP,
+	FEAT_LIVE_SOCKOPS, /* callbacks asked for on sockets that live already */
 	FEAT_COUNT,
 };
 
@@ -89,6 +95,9 @@ int probe_prog_load(const struct feature *f, struct feature_result *r);
 int probe_prog_sockhash(const struct feature *f, struct feature_result *r);
 int probe_prog_sockops(const struct feature *f, struct feature_result *r);
 int probe_prog_reuseport(const struct feature *f, struct feature_result *r);
+int probe_prog_cgroup(const struct feature *f, struct feature_result *r);
+int probe_prog_iter(const struct feature *f, struct feature_result *r);
+int probe_prog_live(const struct feature *f, struct feature_result *r);
 int probe_prog_mmap(const struct feature *f, struct feature_result *r);
 int probe_host_cap(const struct feature *f, struct feature_result *r);
 int probe_host_kernel(const struct feature *f, struct feature_result *r);

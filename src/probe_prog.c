@@ -10,6 +10,7 @@
 #include "feature.h"
 #include "log.h"
 #include "probe.skel.h"
+#include "probe_prog.h"
 #include "util.h"
 
 static void destroy(struct probe **skel)
@@ -28,7 +29,7 @@ static bool has_word(const char *words, const char *word)
 	return false;
 }
 
-static int refused(const struct feature *f, struct feature_result *r, int err, const char *step)
+int probe_refused(const struct feature *f, struct feature_result *r, int err, const char *step)
 {
 	char remedy[192];
 
@@ -42,8 +43,7 @@ static int refused(const struct feature *f, struct feature_result *r, int err, c
 	return feature_set(r, FEATURE_MISSING, remedy, "%s failed: %s", step, log_errno(err));
 }
 
-/* Load the feature's program and maps only. NULL: @r says why. */
-static struct probe *load(const struct feature *f, struct feature_result *r)
+struct probe *probe_load(const struct feature *f, struct feature_result *r)
 {
 	struct probe *skel = probe__open();
 	struct bpf_program *prog;
@@ -51,7 +51,7 @@ static struct probe *load(const struct feature *f, struct feature_result *r)
 	int err;
 
 	if (!skel) {
-		refused(f, r, errno, "opening the probe");
+		probe_refused(f, r, errno, "opening the probe");
 		return NULL;
 	}
 	bpf_object__for_each_program (prog, skel->obj)
@@ -62,7 +62,7 @@ static struct probe *load(const struct feature *f, struct feature_result *r)
 	err = probe__load(skel);
 	if (!err)
 		return skel;
-	refused(f, r, err, "loading a program");
+	probe_refused(f, r, err, "loading a program");
 	probe__destroy(skel);
 	return NULL;
 }
@@ -74,14 +74,14 @@ static int prog_fd(struct probe *skel, const char *name)
 
 int probe_prog_load(const struct feature *f, struct feature_result *r)
 {
-	_cleanup_skel_ struct probe *skel = load(f, r);
+	_cleanup_skel_ struct probe *skel = probe_load(f, r);
 
 	return skel ? feature_set(r, FEATURE_WORKS, NULL, "program loaded") : (int)r->state;
 }
 
 int probe_prog_sockhash(const struct feature *f, struct feature_result *r)
 {
-	_cleanup_skel_ struct probe *skel = load(f, r);
+	_cleanup_skel_ struct probe *skel = probe_load(f, r);
 	bool parser = streq(f->prog, "kcm_p_parser");
 	int err;
 
@@ -90,11 +90,12 @@ int probe_prog_sockhash(const struct feature *f, struct feature_result *r)
 	err = bpf_prog_attach(prog_fd(skel, f->prog), bpf_map__fd(skel->maps.kcm_p_socks),
 			      parser ? BPF_SK_SKB_STREAM_PARSER : BPF_SK_SKB_VERDICT, 0);
 	if (err)
-		return refused(f, r, errno, "attaching to a sockhash");
+		return probe_refused(f, r, errno, "attaching to a sockhash");
 	return feature_set(r, FEATURE_WORKS, NULL, "program loaded and attached to a sockhash");
 }
 
-int probe_prog_sockops(const struct feature *f, struct feature_result *r)
+static int attach_cgroup(const struct feature *f, struct feature_result *r,
+			 enum bpf_attach_type type)
 {
 	_cleanup_skel_ struct probe *skel = NULL;
 	const char *path = probe_cgroup2_path();
@@ -103,22 +104,44 @@ int probe_prog_sockops(const struct feature *f, struct feature_result *r)
 	if (!*path)
 		return feature_set(r, FEATURE_MISSING, "mount -t cgroup2 none /sys/fs/cgroup",
 				   "no cgroup2 is mounted");
-	skel = load(f, r);
+	skel = probe_load(f, r);
 	if (!skel)
 		return r->state;
 	cgroup_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cgroup_fd < 0)
-		return refused(f, r, errno, "opening the cgroup2 root");
+		return probe_refused(f, r, errno, "opening the cgroup2 root");
 	/* A link, so that a killed doctor leaves nothing attached. */
-	link_fd = bpf_link_create(prog_fd(skel, f->prog), cgroup_fd, BPF_CGROUP_SOCK_OPS, NULL);
+	link_fd = bpf_link_create(prog_fd(skel, f->prog), cgroup_fd, type, NULL);
 	if (link_fd < 0)
-		return refused(f, r, errno, "attaching to the cgroup");
+		return probe_refused(f, r, errno, "attaching to the cgroup");
 	return feature_set(r, FEATURE_WORKS, NULL, "program loaded and attached to %s", path);
+}
+
+int probe_prog_sockops(const struct feature *f, struct feature_result *r)
+{
+	return attach_cgroup(f, r, BPF_CGROUP_SOCK_OPS);
+}
+
+int probe_prog_cgroup(const struct feature *f, struct feature_result *r)
+{
+	static const struct {
+		const char *prog;
+		enum bpf_attach_type type;
+	} types[] = {
+		{ "kcm_p_egress", BPF_CGROUP_INET_EGRESS },
+		{ "kcm_p_create", BPF_CGROUP_INET_SOCK_CREATE },
+		{ "kcm_p_connect", BPF_CGROUP_INET4_CONNECT },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		if (streq(types[i].prog, f->prog))
+			return attach_cgroup(f, r, types[i].type);
+	abort(); /* not in the table */
 }
 
 int probe_prog_reuseport(const struct feature *f, struct feature_result *r)
 {
-	_cleanup_skel_ struct probe *skel = load(f, r);
+	_cleanup_skel_ struct probe *skel = probe_load(f, r);
 	struct sockaddr_in any = { .sin_family = AF_INET,
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	_cleanup_fd_ int sk = -1;
@@ -129,16 +152,16 @@ int probe_prog_reuseport(const struct feature *f, struct feature_result *r)
 	sk = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (sk < 0 || setsockopt(sk, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) ||
 	    bind(sk, (struct sockaddr *)&any, sizeof(any)) || listen(sk, 1))
-		return refused(f, r, errno, "making a listener");
+		return probe_refused(f, r, errno, "making a listener");
 	fd = prog_fd(skel, f->prog);
 	if (setsockopt(sk, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &fd, sizeof(fd)))
-		return refused(f, r, errno, "attaching to a listener");
+		return probe_refused(f, r, errno, "attaching to a listener");
 	return feature_set(r, FEATURE_WORKS, NULL, "program loaded and attached to a listener");
 }
 
 int probe_prog_mmap(const struct feature *f, struct feature_result *r)
 {
-	_cleanup_skel_ struct probe *skel = load(f, r);
+	_cleanup_skel_ struct probe *skel = probe_load(f, r);
 	size_t bytes = getpagesize();
 	void *p;
 
@@ -147,7 +170,7 @@ int probe_prog_mmap(const struct feature *f, struct feature_result *r)
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 		 bpf_map__fd(skel->maps.kcm_p_mmap), 0);
 	if (p == MAP_FAILED)
-		return refused(f, r, errno, "mapping an array");
+		return probe_refused(f, r, errno, "mapping an array");
 	munmap(p, bytes);
 	return feature_set(r, FEATURE_WORKS, NULL, "array created and mapped");
 }

@@ -71,7 +71,8 @@ const struct kcm_system sock_system = {
 	.help = "State of every connection: bytes, messages, latency, labels, limits",
 	.needs = FEAT(CAP_BPF) | FEAT(CAP_NET_ADMIN) | FEAT(CAP_PERFMON) | FEAT(BTF) | FEAT(BPFFS) |
 		 FEAT(CGROUP2) | FEAT(SOCKOPS) | FEAT(SK_STORAGE) | FEAT(RINGBUF_INNER) |
-		 FEAT(MMAP_ARRAY) | FEAT(CMPXCHG),
+		 FEAT(MMAP_ARRAY) | FEAT(CMPXCHG) | FEAT(CGROUP_SKB) | FEAT(CGROUP_SOCK) |
+		 FEAT(CGROUP_CONNECT) | FEAT(ITER_TCP) | FEAT(ITER_MAP) | FEAT(LIVE_SOCKOPS),
 	.layout = KCM_SOCK_LAYOUT,
 	.cmds = sock_cmds,
 	.load = load_default,
