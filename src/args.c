@@ -62,6 +62,14 @@ static int opt_index(const struct cmd *cmd, const char *name, size_t len, bool d
 	return -1;
 }
 
+static int opt_letter(const struct cmd *cmd, const char *word)
+{
+	for (int i = 0; cmd->opts && cmd->opts[i].name; i++)
+		if (cmd->opts[i].letter && cmd->opts[i].letter == word[1] && !word[2])
+			return i;
+	return -1;
+}
+
 static int usage(const struct cmd *cmd, const char *near, const char *what, const char *word)
 {
 	char next[128];
@@ -129,8 +137,10 @@ static int take_word(const struct cmd *cmd, struct cmd_args *args, char **argv, 
 		return i < 0 ? -unknown(cmd, word)
 			     : take_option(cmd, args, i, argv, equals ? equals + 1 : NULL);
 	}
-	if (*word == '-' && word[1] && !isdigit((unsigned char)word[1]))
-		return -unknown(cmd, word);
+	if (*word == '-' && word[1] && !isdigit((unsigned char)word[1])) {
+		i = opt_letter(cmd, word);
+		return i < 0 ? -unknown(cmd, word) : take_option(cmd, args, i, argv, NULL);
+	}
 	/* What must be given comes first, so that a name may look like an option. */
 	i = args->npos >= min ? opt_index(cmd, word, strlen(word), false) : -1;
 	if (i >= 0)

@@ -26,6 +26,7 @@ struct cmd_opt {
 	bool required;
 	bool dashed; /* shown as --NAME, and only known so */
 	bool many;   /* may be given again, see args_all() */
+	char letter; /* -L is the same; 0: there is none */
 };
 
 struct cmd {

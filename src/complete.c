@@ -46,8 +46,11 @@ static void positional(FILE *f, const struct cmd *c)
 
 static void options(FILE *f, const struct cmd *c)
 {
-	for (const struct cmd_opt *o = c->opts; o && o->name; o++)
+	for (const struct cmd_opt *o = c->opts; o && o->name; o++) {
 		fprintf(f, " %s%s", o->dashed ? "--" : "", o->name);
+		if (o->letter)
+			fprintf(f, " -%c", o->letter);
+	}
 }
 
 /* The two shells differ only in how words are fetched and offered. */

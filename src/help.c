@@ -13,8 +13,12 @@ static const char globals_text[] = "Global options:\n"
 
 static void option_text(const struct cmd_opt *o, char *text, size_t size)
 {
-	snprintf(text, size, "%s%s%s%s", o->dashed ? "--" : "", o->name, o->value ? " " : "",
-		 o->value ? o->value : "");
+	char letter[8] = "";
+
+	if (o->letter)
+		snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+	snprintf(text, size, "%s%s%s%s%s", letter, o->dashed ? "--" : "", o->name,
+		 o->value ? " " : "", o->value ? o->value : "");
 }
 
 void help_synopsis(FILE *f, const struct cmd *c)

@@ -7,7 +7,7 @@ static const struct cmd_opt opts[] = {
 	{ .name = "frame", .value = "DESC", .help = "", .required = true },
 	{ .name = "mode", .value = "MODE", .help = "", .choices = "ring strparser" },
 	{ .name = "workers", .value = "N", .help = "", .dashed = true },
-	{ .name = "quiet", .help = "" },
+	{ .name = "quiet", .help = "", .letter = 'q' },
 	{ 0 }
 };
 
@@ -57,6 +57,21 @@ static void key_value_and_dashes_are_the_same(void **state)
 		assert_false(args_flag(&a, "quiet"));
 		args_free(&a);
 	}
+}
+
+static void a_letter_is_the_option(void **state)
+{
+	struct cmd_args a;
+
+	(void)state;
+	assert_int_equal(parse(&create, ARGV("m", "frame", "line", "-q"), &a), 0);
+	assert_true(args_flag(&a, "quiet"));
+	args_free(&a);
+	assert_int_equal(parse(&create, ARGV("m", "frame", "line", "-qq"), &a), KCM_EXIT_USAGE);
+	args_free(&a);
+	assert_int_equal(parse(&create, ARGV("m", "frame", "line", "-q", "-q"), &a),
+			 KCM_EXIT_USAGE);
+	args_free(&a);
 }
 
 static void a_name_may_look_like_an_option(void **state)
@@ -233,6 +248,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(key_value_and_dashes_are_the_same),
+		cmocka_unit_test(a_letter_is_the_option),
 		cmocka_unit_test(a_name_may_look_like_an_option),
 		cmocka_unit_test(what_may_be_given_again_is_kept_in_order),
 		cmocka_unit_test(wrong_usage_exits_2),
