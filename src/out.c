@@ -124,6 +124,14 @@ void out_str(struct out *o, const char *key, const char *value)
 		json_str(key_of(o, key), value);
 }
 
+void out_figure(struct out *o, const char *key, const char *value)
+{
+	if (text(o) && value)
+		put_text(o, key, value, true);
+	else
+		out_str(o, key, value);
+}
+
 void out_fmt(struct out *o, const char *key, const char *format, ...)
 {
 	_cleanup_free_ char *value = NULL;
@@ -212,6 +220,12 @@ void out_table(struct out *o, const char *key, const struct out_column *columns,
 		table_init(&o->cells, columns, n);
 		o->table = o->depth;
 	}
+}
+
+void out_sparse(struct out *o)
+{
+	if (text(o) && o->table == o->depth)
+		o->cells.sparse = true;
 }
 
 static void end_row(struct out *o, struct level *l)

@@ -49,6 +49,8 @@ FILE *out_raw(struct out *o);
 void out_str(struct out *o, const char *key, const char *value);
 void out_fmt(struct out *o, const char *key, const char *format, ...) _printf_(3, 4);
 void out_u64(struct out *o, const char *key, uint64_t value);
+/* A number as people read it, such as "1.5M": a string, in tables to the right. */
+void out_figure(struct out *o, const char *key, const char *value);
 void out_i64(struct out *o, const char *key, int64_t value);
 void out_double(struct out *o, const char *key, double value);
 void out_bool(struct out *o, const char *key, bool value);
@@ -60,6 +62,8 @@ void out_group(struct out *o, const char *key);
 /* An array of rows; in text a table. Rows begin with out_row(); closed by out_end(). */
 void out_table(struct out *o, const char *key, const struct out_column *columns, size_t n);
 void out_row(struct out *o);
+/* Behind out_table(): leave out columns that have no value in any row. Text only. */
+void out_sparse(struct out *o);
 void out_end(struct out *o);
 
 /* A sentence for people: text only. */

@@ -91,20 +91,41 @@ static void print_cell(FILE *f, const char *text, size_t width, bool right, bool
 	fputs(last ? "\n" : "  ", f);
 }
 
-void table_end(struct table *t, FILE *stream)
+/* Leave out what is empty; the others move up. */
+static void drop_columns(struct table *t, size_t *shown, size_t *n)
 {
-	char title[64];
+	*n = 0;
+	for (size_t i = 0; i < t->ncolumns; i++) {
+		bool any = !t->sparse;
 
-	for (size_t i = 0; t->rows && i < t->ncolumns; i++) {
-		title_of(&t->columns[i], title);
-		print_cell(stream, title, t->width[i], t->right[i], i + 1 == t->ncolumns);
-	}
-	for (size_t r = 0; r < t->rows; r++) {
-		for (size_t i = 0; i < t->ncolumns; i++) {
+		for (size_t r = 0; r < t->rows && !any; r++) {
 			size_t cell = t->cells[r * t->ncolumns + i];
 
+			any = cell && !streq(t->text + cell - 1, "-");
+		}
+		if (any)
+			shown[(*n)++] = i;
+	}
+}
+
+void table_end(struct table *t, FILE *stream)
+{
+	size_t shown[OUT_COLUMNS], n;
+	char title[64];
+
+	drop_columns(t, shown, &n);
+	for (size_t k = 0; t->rows && k < n; k++) {
+		size_t i = shown[k];
+
+		title_of(&t->columns[i], title);
+		print_cell(stream, title, t->width[i], t->right[i], k + 1 == n);
+	}
+	for (size_t r = 0; r < t->rows; r++) {
+		for (size_t k = 0; k < n; k++) {
+			size_t i = shown[k], cell = t->cells[r * t->ncolumns + i];
+
 			print_cell(stream, cell ? t->text + cell - 1 : "-", t->width[i],
-				   t->right[i], i + 1 == t->ncolumns);
+				   t->right[i], k + 1 == n);
 		}
 	}
 	free(t->cells);

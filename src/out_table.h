@@ -21,7 +21,8 @@ struct table {
 	size_t *cells; /* offsets in text + 1; 0: none */
 	char *text;
 	size_t used, size;
-	bool full; /* out of memory: what there is is printed */
+	bool sparse; /* columns without a value are left out */
+	bool full;   /* out of memory: what there is is printed */
 };
 
 void table_init(struct table *t, const struct out_column *columns, size_t n);

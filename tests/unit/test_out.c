@@ -76,6 +76,28 @@ static void empty_table_prints_no_heading(void **state)
 	assert_string_equal(text, "");
 }
 
+static void empty_columns_may_be_left_out(void **state)
+{
+	static const struct out_column columns[] = { { "a", NULL }, { "b", NULL }, { "c", NULL } };
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	struct out *o = out_new(f, OUT_TEXT);
+
+	(void)state;
+	out_table(o, "rows", columns, 3);
+	out_sparse(o);
+	out_row(o);
+	out_str(o, "a", "x");
+	out_str(o, "c", NULL);
+	out_row(o);
+	out_str(o, "b", "y");
+	out_end(o);
+	assert_int_equal(out_finish(o), 0);
+	fclose(f);
+	assert_string_equal(text, "A  B\nx  -\n-  y\n");
+}
+
 static void text_that_is_not_utf8_is_still_json(void **state)
 {
 	_cleanup_free_ char *text = NULL;
@@ -229,6 +251,7 @@ int main(void)
 		cmocka_unit_test(text_is_aligned),
 		cmocka_unit_test(json_has_the_same_and_a_schema),
 		cmocka_unit_test(empty_table_prints_no_heading),
+		cmocka_unit_test(empty_columns_may_be_left_out),
 		cmocka_unit_test(text_that_is_not_utf8_is_still_json),
 		cmocka_unit_test(pretty_is_indented),
 		cmocka_unit_test(strings_are_escaped),
