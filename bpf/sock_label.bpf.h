@@ -11,10 +11,11 @@
 
 #define KCM_LABEL_TRIES 16
 
-#define KCM_EAGAIN 11
-#define KCM_ENOMEM 12
-#define KCM_EINVAL 22
-#define KCM_ENOSPC 28
+#define KCM_EAGAIN  11
+#define KCM_ENOMEM  12
+#define KCM_EINVAL  22
+#define KCM_ENOSPC  28
+#define KCM_ENODATA 61
 
 static __always_inline int label_same_key(const struct kcm_sk_label *a,
 					  const struct kcm_sk_label *b)

@@ -55,7 +55,7 @@ static __always_inline int opt_find(struct bpf_sock *sk, int make, struct kcm_sk
 	store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
 	if (!store) {
 		if (!make)
-			return -KCM_EAGAIN;
+			return -KCM_ENODATA;
 		store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!store) {
 			CTL_ADD(no_storage, 1);
