@@ -138,9 +138,9 @@ KCM_FINLINE int stream_step(const struct kcm_frame *f, struct kcm_sk_dir *d, str
 	if (r < 0)
 		return r;
 	if (r == 0) {
-		stream_shrink(f, d, w);
-		if (d->lost > f->max_bytes)
+		if ((__u64)d->lost + here >= f->max_bytes)
 			return -EMSGSIZE;
+		stream_shrink(f, d, w);
 		return ahead ? KCM_STREAM_LOAD : KCM_STREAM_DONE;
 	}
 	if ((__u64)(__u32)r + d->lost > f->max_bytes)

@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 		in.seed = i < 2 ? i : data[0] + 256 * i;
 		in.fill = fills[i];
 		stream_run(&in, &got);
-		if (stream_differs(&model, &got, why, sizeof(why))) {
+		if (stream_differs(&in, &model, &got, why, sizeof(why))) {
 			fprintf(stderr, "seed %u, fill %#x: %s\n", in.seed, in.fill, why);
 			abort();
 		}

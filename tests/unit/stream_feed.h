@@ -108,16 +108,21 @@ static inline void stream_run(const struct feed *in, struct stream_result *out)
 	}
 }
 
-/* Return: 1 and a line in @why if they differ. */
-static inline int stream_differs(const struct stream_result *model, const struct stream_result *got,
-				 char *why, size_t size)
+/*
+ * Return: 1 and a line in @why if they differ. That a message will be too long is told when so many
+ * of its bytes have come, at the latest; the model may know it sooner.
+ */
+static inline int stream_differs(const struct feed *in, const struct stream_result *model,
+				 const struct stream_result *got, char *why, size_t size)
 {
 	__u32 i, n = model->n < got->n ? model->n : got->n;
+	size_t rest = in->len - (got->n ? got->end[got->n - 1] : 0);
+	int late = model->err == -EMSGSIZE && !got->err && rest < in->frame->max_bytes;
 
 	for (i = 0; i < n; i++)
 		if (model->end[i] != got->end[i] || ((model->flags[i] ^ got->flags[i]) & 0xffff))
 			break;
-	if (i == model->n && i == got->n && model->err == got->err)
+	if (i == model->n && i == got->n && (late || model->err == got->err))
 		return 0;
 	snprintf(
 		why, size,

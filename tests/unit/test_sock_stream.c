@@ -31,7 +31,7 @@ static void one_stream(const char *desc, const struct kcm_frame *f)
 		in.seed = i < 2 ? i : (feed_random(&seed) | 2);
 		in.fill = gen_below(&seed, 256);
 		stream_run(&in, &got);
-		if (stream_differs(&model, &got, why, sizeof(why)))
+		if (stream_differs(&in, &model, &got, why, sizeof(why)))
 			fail_msg("%s, told %u, seed %u of KCM_SEED=%u: %s", desc, in.told, in.seed,
 				 first_seed, why);
 	}
