@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* sockiter_limit.bpf.h - rules for connections that are there already, and the end of all limits. */
+/* sockiter_limit.bpf.h - rules for connections that are there already, and the end of all limits.
+ */
 #ifndef KCM_SOCKITER_LIMIT_BPF_H
 #define KCM_SOCKITER_LIMIT_BPF_H
 
@@ -28,6 +29,8 @@ static __always_inline int limit_each(struct bpf_iter__tcp *ctx, int lift)
 	struct kcm_sk_ref ref;
 	struct tcp_sock *tp;
 	__u64 cookie;
+	__u32 at = 0;
+	__u8 was;
 
 	tp = skc && sweep ? bpf_skc_to_tcp_sock(skc) : NULL;
 	if (!tp)
@@ -35,8 +38,11 @@ static __always_inline int limit_each(struct bpf_iter__tcp *ctx, int lift)
 	cookie = bpf_get_socket_cookie(skc);
 	if (limit_find(skc, cookie, &ref))
 		return 0;
-	if (lift ? limit_lift(skc, ref.hot, ref.more) :
-		   rules_live(skc, tp, ref.hot, ref.more, cookie))
+	if (!lift && rules_used())
+		at = kcm_rule_find(ref.hot, &ref.more->info, cookie);
+	was = ref.hot->limit;
+	limit_switch(skc, NULL, ref.hot, ref.more, at);
+	if (was || ref.hot->limit)
 		__sync_fetch_and_add(&sweep->limited, 1);
 	return 0;
 }
