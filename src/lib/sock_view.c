@@ -127,7 +127,7 @@ static void copy(struct kcm_sock *s, const struct kcm_sk_hot *hot, const struct 
 	s->tx_msgs = more->tx.msgs;
 	s->rx_msgs = more->rx.msgs;
 	s->last_ns = hot->last_ns;
-	s->flags = hot->flags;
+	s->flags = hot->flags | hot->limit;
 	s->slot = slot;
 	s->seen = 0;
 	memcpy(&s->info, &more->info, sizeof(s->info));
