@@ -1,90 +1,166 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
-/* netns.c - find network namespaces by their processes and by the files they are bound to. */
+/* netns.c - find the network namespaces of this machine. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <sched.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <linux/magic.h>
-#include <linux/types.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include "../util.h"
 #include "netns.h"
 
-#define NETNS_DIR "/run/netns"
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
 
-struct seen {
-	struct {
-		dev_t dev;
-		ino_t ino;
-	} * ns;
-	size_t n, room;
-};
+#define OWN "/proc/thread-self/ns/net"
 
-/* Return: 1 for the first time, 0 seen before, or -errno. */
-static int first_time(struct seen *s, const struct stat *st)
+static bool known(const struct netns_list *l, __u64 inode)
 {
-	for (size_t i = s->n; i-- > 0;) /* neighbours in /proc are often in the same one */
-		if (s->ns[i].ino == st->st_ino && s->ns[i].dev == st->st_dev)
-			return 0;
-	if (s->n == s->room) {
-		size_t room = s->room ? 2 * s->room : 64;
-		void *more = realloc(s->ns, room * sizeof(*s->ns));
-
-		if (!more)
-			return -ENOMEM;
-		s->ns = more;
-		s->room = room;
-	}
-	s->ns[s->n].dev = st->st_dev;
-	s->ns[s->n++].ino = st->st_ino;
-	return 1;
+	for (size_t i = 0; i < l->n; i++)
+		if (l->ns[i].inode == inode)
+			return true;
+	return false;
 }
 
-/* Every name in @dir that begins as asked for, with @tail behind it, is a namespace (or not). */
-static int each_in(const char *dir, bool pids, const char *tail, struct seen *seen,
-		   int (*fn)(int fd, void *arg), void *arg)
+static int append(struct netns_list *l, int fd, __u64 inode)
 {
-	_cleanup_dir_ DIR *d = opendir(dir);
+	struct netns *ns = realloc(l->ns, (l->n + 1) * sizeof(*ns));
+
+	if (!ns)
+		return -ENOMEM;
+	l->ns = ns;
+	ns[l->n++] = (struct netns){ .fd = fd, .inode = inode };
+	return 0;
+}
+
+/* What is not permitted, or gone by now, is left out. */
+static int look(struct netns_list *l, int dir, const char *path)
+{
+	_cleanup_fd_ int fd = -1;
+	struct stat st;
+	int err;
+
+	if (fstatat(dir, path, &st, 0) || known(l, st.st_ino))
+		return 0;
+	fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	/* Another process may have this number by now: what was opened counts. */
+	if (fd < 0 || fstat(fd, &st) || known(l, st.st_ino))
+		return 0;
+	err = append(l, fd, st.st_ino);
+	if (!err)
+		TAKE_FD(fd);
+	return err;
+}
+
+static DIR *open_dir(int dir, const char *path)
+{
+	int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d && fd >= 0)
+		close(fd);
+	return d;
+}
+
+/* A thread may have left its process's namespace. */
+static int look_threads(struct netns_list *l, int proc, const char *pid)
+{
+	_cleanup_dir_ DIR *d = NULL;
 	struct dirent *e;
-	int ret = 0;
+	char path[300];
+	int err = 0;
 
-	while (d && !ret && (e = readdir(d))) {
-		char path[PATH_MAX];
-		_cleanup_fd_ int fd = -1;
-		struct statfs fs;
-		struct stat st;
-
-		if (e->d_name[0] == '.' || (pids && !isdigit((unsigned char)e->d_name[0])))
+	snprintf(path, sizeof(path), "%s/task", pid);
+	d = open_dir(proc, path);
+	while (d && !err && (e = readdir(d))) {
+		if (!isdigit((unsigned char)e->d_name[0]))
 			continue;
-		snprintf(path, sizeof(path), "%s/%s%s", dir, e->d_name, tail);
-		/* Processes come and go, and what is in /run/netns is not always bound. */
-		if (stat(path, &st))
-			continue;
-		ret = first_time(seen, &st);
-		if (ret <= 0)
-			continue;
-		ret = 0;
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || fstatfs(fd, &fs) || fs.f_type != NSFS_MAGIC)
-			continue;
-		ret = fn(fd, arg);
+		snprintf(path, sizeof(path), "%s/ns/net", e->d_name);
+		err = look(l, dirfd(d), path);
 	}
-	return ret;
+	return err;
 }
 
-int netns_each(int (*fn)(int netns_fd, void *arg), void *arg)
+static int look_processes(struct netns_list *l)
 {
-	struct seen seen = { 0 };
-	struct stat own;
-	int ret = stat("/proc/thread-self/ns/net", &own) ? -errno : first_time(&seen, &own);
+	_cleanup_dir_ DIR *d = open_dir(AT_FDCWD, "/proc");
+	struct dirent *e;
+	int err = 0;
 
-	if (ret >= 0)
-		ret = fn(-1, arg);
-	ret = ret ?: each_in("/proc", true, "/ns/net", &seen, fn, arg);
-	ret = ret ?: each_in(NETNS_DIR, false, "", &seen, fn, arg);
-	free(seen.ns);
-	return ret;
+	while (d && !err && (e = readdir(d)))
+		if (isdigit((unsigned char)e->d_name[0]))
+			err = look_threads(l, dirfd(d), e->d_name);
+	return err;
+}
+
+/* Namespaces that `ip netns` and container managers keep: nsfs, mounted on a file. */
+static int look_mounts(struct netns_list *l)
+{
+	_cleanup_file_ FILE *f = fopen("/proc/self/mountinfo", "re");
+	_cleanup_free_ char *line = NULL;
+	char root[32], path[512];
+	size_t size = 0;
+	int err = 0;
+
+	while (f && !err && getline(&line, &size, f) > 0)
+		if (strstr(line, " - nsfs ") &&
+		    sscanf(line, "%*s %*s %*s %31s %511s", root, path) == 2 &&
+		    !strncmp(root, "net:", 4))
+			err = look(l, AT_FDCWD, path);
+	return err;
+}
+
+static __u64 cookie_here(void)
+{
+	/* Not AF_INET: that would be a socket for other programs to count. */
+	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	__u64 cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
+		return 0;
+	return cookie;
+}
+
+static int find_cookies(struct netns_list *l)
+{
+	_cleanup_fd_ int own = open(OWN, O_RDONLY | O_CLOEXEC);
+	int err = 0;
+
+	if (own < 0)
+		return -errno;
+	l->ns[0].cookie = cookie_here();
+	for (size_t i = 1; i < l->n && !err; i++) {
+		if (setns(l->ns[i].fd, CLONE_NEWNET))
+			continue;
+		l->ns[i].cookie = cookie_here();
+		err = setns(own, CLONE_NEWNET) ? -errno : 0;
+	}
+	return err;
+}
+
+int netns_list(struct netns_list *l)
+{
+	struct stat st;
+	int err;
+
+	*l = (struct netns_list){ 0 };
+	err = stat(OWN, &st) ? -errno : append(l, -1, st.st_ino);
+	err = err ?: look_processes(l);
+	err = err ?: look_mounts(l);
+	err = err ?: find_cookies(l);
+	if (err)
+		netns_free(l);
+	return err;
+}
+
+void netns_free(struct netns_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->ns[i].fd >= 0)
+			close(l->ns[i].fd);
+	free(l->ns);
+	*l = (struct netns_list){ 0 };
 }

@@ -3,13 +3,26 @@
 #ifndef KCM_NETNS_H
 #define KCM_NETNS_H
 
+#include <stddef.h>
+#include <linux/types.h>
+
+struct netns {
+	int fd; /* for setns(); -1: our own */
+	__u64 inode;
+	__u64 cookie; /* as BPF programs see it; 0: not known, setns() is not permitted */
+};
+
+struct netns_list {
+	struct netns *ns; /* the first is our own */
+	size_t n;
+};
+
 /**
- * netns_each() - call @fn once for each network namespace that a process is in, or that is bound
- * to a file in /run/netns; our own comes first, with -1 for @netns_fd
- * A non-zero return of @fn ends it and is returned. Namespaces that only a descriptor keeps are
- * not found, nor are those that we may not see.
- * Return: 0, what @fn returned, or -errno.
+ * netns_list() - namespaces that a thread is in, and those that are mounted somewhere
+ * Not found: those that only a descriptor keeps, or only a mount in another mount namespace.
+ * Return: 0 or -errno. Free with netns_free().
  */
-int netns_each(int (*fn)(int netns_fd, void *arg), void *arg);
+int netns_list(struct netns_list *l);
+void netns_free(struct netns_list *l);
 
 #endif
