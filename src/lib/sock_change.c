@@ -6,11 +6,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include "../util.h"
-#include "netns.h"
-#include "pin.h"
 #include "sock_change.h"
-#include "sock_iter.h"
-#include "sock_load.h"
 #include "../../bpf/socktag.h"
 #include "socktag.skel.h"
 
@@ -179,33 +175,4 @@ int sock_change_udp(struct sock_change *c)
 	int err = run_iter(c->skel->progs.kcm_udp_slots, c->hot);
 
 	return err ?: run_iter(c->skel->progs.kcm_udp_rest, c->store);
-}
-
-struct walk {
-	char dir[KCM_PIN_PATH];
-	enum sock_iter_file file;
-	unsigned int missed;
-};
-
-static int walk_one(int netns_fd, void *arg)
-{
-	struct walk *w = arg;
-	int err = sock_iter_run(w->dir, w->file, netns_fd, NULL, 0);
-
-	if (netns_fd >= 0 && (err == -EPERM || err == -EINVAL)) {
-		w->missed++;
-		return 0;
-	}
-	return err;
-}
-
-int sock_limits_tcp(bool lift, unsigned int *missed)
-{
-	struct walk w = { .file = lift ? SOCK_ITER_UNLIMIT : SOCK_ITER_RELIMIT };
-	int err = kcm_pin_path(w.dir, sizeof(w.dir), "sock", SOCK_INSTANCE, NULL);
-
-	err = err ?: netns_each(walk_one, &w);
-	if (missed)
-		*missed = w.missed;
-	return err;
 }

@@ -28,16 +28,10 @@ void sock_change_close(struct sock_change *c); /* NULL allowed */
 int sock_change_label(struct sock_change *c, const __u64 *cookies, int *result, size_t n,
 		      const struct kcm_sk_label *label);
 
-/* Bring UDP sockets under the rules of now. Return: 0 or -errno. */
-int sock_change_udp(struct sock_change *c);
-
-/**
- * sock_limits_tcp() - bring TCP connections under the rules of now, in every network namespace
- * @lift: take away all limits instead, whatever the rules say
- * @missed: namespaces that we may not enter; may be NULL
- * For unload too: afterwards connections have the pacing rate they had before.
- * Return: 0 or -errno; -ENOENT not loaded.
+/*
+ * Bring UDP sockets under the rules of now, of all network namespaces. For TCP there is
+ * kcm_sock_each_netns(SOCK_ITER_RELIMIT). Return: 0 or -errno.
  */
-int sock_limits_tcp(bool lift, unsigned int *missed);
+int sock_change_udp(struct sock_change *c);
 
 #endif
