@@ -13,6 +13,10 @@
 struct kcm_sk_row {
 	char local[KCM_SK_ADDR_TEXT];
 	char remote[KCM_SK_ADDR_TEXT];
+	_Bool adopted; /* sock.flags, to read */
+	_Bool limited;
+	_Bool dropping;
+	__u8 pad[5];
 	struct kcm_sock sock;
 };
 
@@ -33,6 +37,16 @@ struct kcm_sk_sweep {
 	__u64 refused;	 /* state could not be made: net.core.optmem_max or memory */
 	__u64 missed;	 /* by a refresh: the snapshot is full, or too many refreshes at a time */
 	__u64 limited;	 /* rules were applied to them, or limits taken away */
+};
+
+/* What kcm_sk_info.reserved[] is used for. */
+#define KCM_INFO_INODE 1 /* adopted: of the socket's file, /proc/PID/fd shows it */
+#define KCM_INFO_SWEEP 2 /* number of the last sweep that met it */
+
+/* Value of kcm_sk_owners: a process that has the socket with an inode. */
+struct kcm_sk_owner {
+	__u32 pid;
+	char comm[16];
 };
 
 /* Key of kcm_sk_lports: a port that somebody listens on. */

@@ -14,10 +14,6 @@
 #define KCM_TCP_SOCK_OPS_FLAGS 1008 /* TCP_BPF_SOCK_OPS_CB_FLAGS, from 6.12 on */
 #define KCM_CGROUP_DEPTH       64
 
-/* Info of kcm_sk_info.reserved[] */
-#define KCM_INFO_INODE 1 /* of the socket's file: /proc/PID/fd shows it */
-#define KCM_INFO_SWEEP 2
-
 /* Is the socket in one of the cgroups, or below? */
 static __always_inline int adopt_ours(const struct sock *sk, const struct kcm_sk_sweep *sweep)
 {
@@ -146,6 +142,21 @@ static __always_inline int adopt_slot(struct sock_common *skc, const struct tcp_
 	return 0;
 }
 
+static __always_inline void adopt_met(struct kcm_sk_info *info, const struct kcm_sk_sweep *sweep)
+{
+	__u64 inode = info->reserved[KCM_INFO_INODE];
+	struct kcm_sk_owner *owner;
+
+	info->reserved[KCM_INFO_SWEEP] = sweep->number;
+	if (info->pid || !inode)
+		return;
+	owner = bpf_map_lookup_elem(&kcm_sk_owners, &inode);
+	if (!owner)
+		return;
+	info->pid = owner->pid;
+	__builtin_memcpy(info->comm, owner->comm, sizeof(info->comm));
+}
+
 /* State of @cookie that is there already. Return: 1 if it is. */
 static __always_inline int adopt_known(struct kcm_sk_store *store, __u64 cookie,
 				       const struct kcm_sk_sweep *sweep)
@@ -156,12 +167,12 @@ static __always_inline int adopt_known(struct kcm_sk_store *store, __u64 cookie,
 	if (slot_find(cookie, &slot)) {
 		more = slot_more(slot);
 		if (more)
-			more->info.reserved[KCM_INFO_SWEEP] = sweep->number;
+			adopt_met(&more->info, sweep);
 		return 1;
 	}
 	if (!store || store->hot.state == KCM_SK_NEW)
 		return 0;
-	store->more.info.reserved[KCM_INFO_SWEEP] = sweep->number;
+	adopt_met(&store->more.info, sweep);
 	return 1;
 }
 

@@ -33,6 +33,18 @@ struct {
 	__type(value, __u32);
 } kcm_sk_cgroups SEC(".maps");
 
+/*
+ * kcm_sk_owners - processes that have sockets. Key: the socket's inode. Written by user space for
+ * one sweep: programs that run in no process's name can't know. Empty in between.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 20);
+	__type(key, __u64);
+	__type(value, struct kcm_sk_owner);
+} kcm_sk_owners SEC(".maps");
+
 /* kcm_sk_lports - ports with a listener. Value: the iterator's session that met it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

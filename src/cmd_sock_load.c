@@ -83,8 +83,11 @@ int sock_load(const struct cmd_args *args)
 
 int sock_unload(const struct cmd_args *args)
 {
-	int err = kcm_sock_unload();
+	char note[160];
+	int err = kcm_sock_unload(note, sizeof(note));
 
+	if (note[0])
+		warn("%s", note);
 	if (err == -ENOENT)
 		return report(PROBLEM(.code = KCM_EXIT_NOT_LOADED, .where = SOCK_PIN_DIR,
 				      .next = "kcmtool status"),

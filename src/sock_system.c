@@ -8,7 +8,11 @@
 
 static int load_default(char *err, size_t size)
 {
-	return kcm_sock_load(&(struct sock_load_opts){ 0 }, err, size);
+	int ret = kcm_sock_load(&(struct sock_load_opts){ 0 }, err, size);
+
+	if ((!ret || ret == -EEXIST) && err[0])
+		warn("%s", err);
+	return ret;
 }
 
 static int trial(char *err, size_t size)
@@ -18,8 +22,13 @@ static int trial(char *err, size_t size)
 
 static int unload(const char *instance, bool force)
 {
+	char note[160];
+	int err = kcm_sock_unload(note, sizeof(note));
+
 	(void)instance, (void)force; /* there is one, and readers don't mind */
-	return kcm_sock_unload();
+	if (note[0])
+		warn("%s", note);
+	return err;
 }
 
 /* "/sys/fs/cgroup /sys/fs/cgroup/a 4711 (removed)". Return: how many of them are removed. */

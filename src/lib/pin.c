@@ -201,16 +201,16 @@ int kcm_pin_begin(struct kcm_pin_txn *txn, const char *system, const char *name,
 	return err;
 }
 
-int kcm_pin_alias(const struct kcm_pin_txn *txn, const char *file)
+int kcm_pin_alias(const struct kcm_pin_txn *txn, const char *alias, const char *file)
 {
 	const char *name = strrchr(txn->final, '/');
 	char target[KCM_PIN_PATH * 2], before[KCM_PIN_PATH * 2], path[KCM_PIN_PATH * 2];
 	ssize_t n;
 
-	if (!name || !kcm_pin_name_ok(file))
+	if (!name || !kcm_pin_name_ok(alias))
 		return -EINVAL;
 	snprintf(target, sizeof(target), "%s/%s", name + 1, file);
-	snprintf(path, sizeof(path), "%.*s/%s", (int)(name - txn->final), txn->final, file);
+	snprintf(path, sizeof(path), "%.*s/%s", (int)(name - txn->final), txn->final, alias);
 	if (!symlink(target, path))
 		return 0;
 	if (errno != EEXIST)

@@ -59,10 +59,10 @@ int kcm_pin_begin(struct kcm_pin_txn *txn, const char *system, const char *name,
 		  bool replace);
 
 /*
- * Make the staged @file known as "/sys/fs/bpf/kcm/SYSTEM/@file" too, by a symbolic link. The link
+ * Make the staged @file known as "/sys/fs/bpf/kcm/SYSTEM/@alias" too, by a symbolic link. The link
  * leads nowhere before kcm_pin_commit(), and is removed with what it leads to.
  */
-int kcm_pin_alias(const struct kcm_pin_txn *txn, const char *file);
+int kcm_pin_alias(const struct kcm_pin_txn *txn, const char *alias, const char *file);
 
 /*
  * Record the layout and rename the stage to its place, atomically. What it replaces is unpinned;

@@ -270,16 +270,29 @@ void sock_links_undo(struct sock_links *l)
 			bpf_link_update(l->link[i].fd, l->link[i].before, NULL);
 }
 
-static int detach_one(int fd, const char *what, __u64 cgroup, void *arg)
+static int open_one(int fd, const char *what, __u64 cgroup, void *arg)
 {
-	(void)what, (void)cgroup, (void)arg;
-	bpf_link_detach(fd); /* fails if the cgroup is gone */
-	return 0;
+	struct sock_links *l = arg;
+	struct sock_link *k = append(l, what, cgroup);
+
+	if (!k)
+		return -E2BIG;
+	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (k->fd >= 0)
+		return 0;
+	l->n--;
+	return -errno;
 }
 
-void sock_links_detach(const char *dir)
+int sock_links_open(struct sock_links *l, const char *dir)
 {
-	each(dir, detach_one, NULL);
+	return each(dir, open_one, l);
+}
+
+void sock_links_detach(const struct sock_links *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		bpf_link_detach(l->link[i].fd); /* fails if the cgroup is gone */
 }
 
 struct cgroups {

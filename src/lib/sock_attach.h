@@ -36,8 +36,11 @@ int sock_links_pin(struct sock_links *l, const char *dir);
 /* Give the links that were taken over their former programs back. */
 void sock_links_undo(struct sock_links *l);
 
-/* Detach what is pinned in @dir: at once, also if somebody holds a link. */
-void sock_links_detach(const char *dir);
+/* Open what is pinned in @dir, to detach it. */
+int sock_links_open(struct sock_links *l, const char *dir);
+
+/* Detach all: at once, also if somebody holds a link. */
+void sock_links_detach(const struct sock_links *l);
 
 /* Return: how many cgroups the links in @dir are on, or -errno. */
 int sock_links_cgroups(const char *dir, struct sock_cgroup *list, size_t n);

@@ -40,7 +40,7 @@ _printf_(4, 5) static int fail(char *err, size_t size, int ret, const char *fmt,
 static bool own_map(const char *name)
 {
 	static const char *const own[] = { SOCK_ITER_SNAPSHOT, "kcm_sk_sweep", "kcm_sk_cgroups",
-					   "kcm_sk_lports", "kcm_sk_scratch" };
+					   "kcm_sk_lports", "kcm_sk_scratch", "kcm_sk_owners" };
 
 	for (size_t i = 0; i < ARRAY_LEN(own); i++)
 		if (streq(own[i], name))

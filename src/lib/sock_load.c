@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include "../../bpf/sock.h"
@@ -11,7 +12,10 @@
 #include "cgroup.h"
 #include "pin.h"
 #include "sock_attach.h"
+#include "sock_iter.h"
 #include "sock_load.h"
+#include "sock_sweep.h"
+#include "sock_view.h"
 #include "sock.skel.h" /* uses types of bpf/sock.h */
 
 #define SYSTEM	"sock"
@@ -19,6 +23,7 @@
 
 struct loading {
 	struct sock *skel;
+	struct sock_iter *iter;
 	struct sock_links *links;
 	struct kcm_pin_txn txn;
 	__u32 slots;
@@ -142,36 +147,18 @@ static int write_ctl(struct loading *l)
 static int load(struct loading *l)
 {
 	int err = sock__load(l->skel);
+	struct kcm_sk_cfg cfg;
 
 	if (err == -ENOMEM || err == -E2BIG)
 		return fail(l, err, "%u slots: %s", l->slots, strerror(-err));
 	if (err)
 		return fail(l, err, "load BPF programs: %s", strerror(-err));
-	return l->over ? 0 : write_ctl(l);
-}
-
-static bool same_tag(const char *dir, const struct bpf_program *p)
-{
-	struct bpf_prog_info a = { 0 }, b = { 0 };
-	__u32 a_len = sizeof(a), b_len = sizeof(b);
-	_cleanup_fd_ int fd = -1;
-	char path[PATHLEN];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, bpf_program__name(p));
-	fd = bpf_obj_get(path);
-	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &a, &a_len) &&
-	       !bpf_obj_get_info_by_fd(bpf_program__fd(p), &b, &b_len) &&
-	       !memcmp(a.tag, b.tag, sizeof(a.tag));
-}
-
-static bool all_same(const struct loading *l)
-{
-	struct bpf_program *p;
-
-	bpf_object__for_each_program (p, l->skel->obj)
-		if (!same_tag(l->txn.final, p))
-			return false;
-	return true;
+	err = l->over ? 0 : write_ctl(l);
+	if (err)
+		return err;
+	cfg = l->skel->rodata->kcm_sk_cfg;
+	return sock_iter_load(&l->iter, l->skel->obj, &cfg, l->over ? l->txn.final : NULL, l->err,
+			      l->err_size);
 }
 
 static int pin_objects(struct loading *l)
@@ -193,7 +180,58 @@ static int pin_objects(struct loading *l)
 		if (bpf_obj_pin(bpf_program__fd(p), path))
 			return fail(l, -errno, "pin %s: %s", path, strerror(errno));
 	}
-	return 0;
+	return sock_iter_pin(l->iter, l->txn.dir, l->err, l->err_size);
+}
+
+/* What people read: known without the name of the instance. */
+static int make_aliases(struct loading *l)
+{
+	int err = kcm_pin_alias(&l->txn, "snapshot", SOCK_ITER_SNAPSHOT);
+
+	for (int i = 0; i < SOCK_ITER_PUBLIC && !err; i++)
+		err = kcm_pin_alias(&l->txn, sock_iter_names[i], sock_iter_names[i]);
+	return err ? fail(l, err, "links in %s/" SYSTEM ": %s", KCM_PIN_ROOT, strerror(-err)) : 0;
+}
+
+/*
+ * The digest of a pinned program, or of an iterator's; "" of other pins. From fdinfo: a link's
+ * program can be had by its id only, for which one needs CAP_SYS_ADMIN.
+ */
+static void read_tag(const char *dir, const char *file, char tag[32])
+{
+	char path[PATHLEN + 256], line[128];
+	_cleanup_fd_ int fd = -1;
+	_cleanup_file_ FILE *f = NULL;
+
+	tag[0] = '\0';
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "prog_tag: %31s", tag) == 1)
+			return;
+}
+
+/* Are the programs that are staged the same as those that run? */
+static bool all_same(const struct loading *l)
+{
+	_cleanup_dir_ DIR *d = opendir(l->txn.dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char old[32], new[32];
+
+		if (e->d_type != DT_REG)
+			continue;
+		read_tag(l->txn.final, e->d_name, old);
+		read_tag(l->txn.dir, e->d_name, new);
+		if (strcmp(old, new))
+			return false;
+	}
+	return d != NULL;
 }
 
 static int cgroup_fail(struct loading *l, const char *path, int err)
@@ -254,7 +292,7 @@ static int attach(struct loading *l, const struct sock_load_opts *o)
 		n = sock_links_cgroups(l->txn.final, has, SOCK_CGROUPS);
 		if (n < 0)
 			return fail(l, n, "links in %s: %s", l->txn.final, strerror(-n));
-		l->switched = true;
+		l->switched = !l->same;
 		err = sock_links_take(l->links, l->skel->obj, l->txn.final);
 		if (err)
 			return fail(l, err, "exchange programs: %s", strerror(-err));
@@ -302,13 +340,18 @@ static int try_load(struct loading *l, const struct sock_load_opts *o)
 	err = err ?: load(l);
 	if (err || o->trial)
 		return err;
-	l->same = l->over && all_same(l);
 	err = pin_objects(l);
-	err = err ?: attach(l, o);
+	if (err)
+		return err;
+	l->same = l->over && all_same(l);
+	err = attach(l, o);
 	if (err)
 		return err;
 	if (l->same && !l->added)
 		return -EEXIST;
+	err = make_aliases(l);
+	if (err)
+		return err;
 	err = kcm_pin_commit(&l->txn);
 	return err ? fail(l, err, "rename %s: %s", l->txn.dir, strerror(-err)) : 0;
 }
@@ -316,27 +359,60 @@ static int try_load(struct loading *l, const struct sock_load_opts *o)
 int kcm_sock_load(const struct sock_load_opts *opts, char *err, size_t size)
 {
 	struct loading l = { .txn.lock_fd = -1, .err = err, .err_size = size };
+	struct sock_sweep sweep;
 	int ret = try_load(&l, opts);
 
-	if (err && size && !ret)
-		*err = '\0';
-	if (ret && l.switched)
+	if (ret && ret != -EEXIST && l.switched)
 		sock_links_undo(l.links);
 	kcm_pin_abort(&l.txn); /* nothing after a commit */
 	sock_links_free(l.links);
+	sock_iter_free(l.iter);
 	sock__destroy(l.skel);
+	if ((ret && ret != -EEXIST) || opts->trial)
+		return ret;
+	/* What was not found now is found by the next sweep: no reason to take it all back. */
+	kcm_sock_sweep(opts->sweep ? opts->sweep : &sweep, err, size);
 	return ret;
 }
 
-int kcm_sock_unload(void)
+/* Limits would stay for as long as the connections live. */
+static int take_limits_away(void)
 {
-	char path[KCM_PIN_PATH];
-	int err = kcm_pin_path(path, sizeof(path), SYSTEM, SOCK_INSTANCE, NULL);
+	struct sock_view v;
+	bool used;
+	int err = sock_view_open(&v, true);
 
 	if (err)
-		return err;
-	sock_links_detach(path);
-	return kcm_pin_remove(SYSTEM, SOCK_INSTANCE);
+		return err == -ESTALE || err == -ENODATA ? 0 : err;
+	for (int i = 0; i < KCM_SK_RULES; i++)
+		__atomic_store_n(&v.rules[i].used, 0, __ATOMIC_SEQ_CST);
+	used = v.ctl->rules || v.ctl->limit_paced;
+	v.ctl->rules = 0;
+	sock_view_close(&v);
+	return used ? kcm_sock_each_netns(SOCK_ITER_UNLIMIT) : 0;
+}
+
+int kcm_sock_unload(char *note, size_t size)
+{
+	char path[KCM_PIN_PATH];
+	struct sock_links *links;
+	int err = kcm_pin_path(path, sizeof(path), SYSTEM, SOCK_INSTANCE, NULL);
+
+	*note = '\0';
+	if (err || access(path, F_OK))
+		return err ? err : -errno;
+	links = sock_links_new();
+	if (!links)
+		return -ENOMEM;
+	err = take_limits_away();
+	if (err)
+		snprintf(note, size, "limits of some connections stay: %s", strerror(-err));
+	sock_links_open(links, path); /* what can't be opened is detached by its removal, later */
+	err = kcm_pin_remove(SYSTEM, SOCK_INSTANCE);
+	if (!err)
+		sock_links_detach(links);
+	sock_links_free(links);
+	return err;
 }
 
 int kcm_sock_cgroups(struct sock_cgroup *list, size_t n)

@@ -17,12 +17,15 @@
 #define SOCK_LINK     "link_"
 #define SOCK_CGROUPS  64
 
+struct sock_sweep;
+
 struct sock_load_opts {
 	__u32 slots; /* 0: as many as are loaded, or KCM_SK_SLOTS; rounded up to a power of two */
 	const char *const
 		*cgroups; /* as for cgroup_open(); none: those that are loaded, or the root */
 	size_t n_cgroups;
-	bool trial; /* attach nothing, keep nothing */
+	bool trial;		  /* attach nothing, keep nothing */
+	struct sock_sweep *sweep; /* what the sweep at the end of it found; may be NULL */
 };
 
 /**
@@ -30,12 +33,17 @@ struct sock_load_opts {
  * Over a running version of the same layout: maps are kept, programs are exchanged one at a time
  * with none missing in between. On failure what was there goes on.
  * @err: one line; "" where the return value says it all
+ * The last step is a sweep, see sock_sweep.h; where it fails, @err says so beside success.
  * Return: 0; -EEXIST the same is there already; -ESTALE a newer layout is there; or -errno.
  */
 int kcm_sock_load(const struct sock_load_opts *opts, char *err, size_t size);
 
-/* Detach and unpin. -ENOENT: it is not there. */
-int kcm_sock_unload(void);
+/**
+ * kcm_sock_unload() - take limits away, detach and unpin
+ * @note: one line of what could not be restored, or ""
+ * Return: 0 or -errno; -ENOENT: it is not there.
+ */
+int kcm_sock_unload(char *note, size_t size);
 
 /* A cgroup that the programs are attached to. */
 struct sock_cgroup {
