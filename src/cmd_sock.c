@@ -1,6 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The table of the sock object. */
 #include "cmd_sock.h"
+#include "cmd_sock_filter.h"
+
+/* What completion offers where a filter may stand, or a field. */
+#define SOCK_WORD(id, name, ...) name " "
+#define SOCK_WORDS		 SOCK_FIELDS(SOCK_WORD)
+
+#define SOCK_SORT_OPTS                                                                   \
+	{ .name = "sort",                                                                \
+	  .value = "FIELD[:asc|desc]",                                                   \
+	  .help = "in this order; numbers begin with the greatest",                      \
+	  .choices = SOCK_WORDS,                                                         \
+	  .dashed = true },                                                              \
+	{                                                                                \
+		.name = "limit", .value = "N", .help = "at most so many", .dashed = true \
+	}
+
+static const struct cmd_opt show_opts[] = {
+	{ .name = "listeners", .help = "only listening sockets", .dashed = true, .letter = 'l' },
+	{ .name = "all",
+	  .help = "listening and unconnected ones too",
+	  .dashed = true,
+	  .letter = 'a' },
+	SOCK_SORT_OPTS,
+	{ 0 }
+};
 
 const struct cmd sock_cmds[] = {
 	{ "sock", "load", NULL, "Begin to keep state of sockets, or go on with this version",
@@ -10,5 +35,18 @@ const struct cmd sock_cmds[] = {
 	{ "sock", "frame", "[PORT|list|del] [DESC|PORT]...",
 	  "Tell how messages on a port are framed; list that", SOCK_NEEDS_LOAD, sock_frame, NULL,
 	  "list del" },
-	{ 0 }
+	{ "sock", "show", "[FILTER]...",
+	  "List connections with their counters; filters: sock fields", SOCK_NEEDS_READ, sock_show,
+	  show_opts, SOCK_WORDS },
+	{ "sock", "label", "FILTER... KEY=VALUE...",
+	  "Label sockets that are there; KEY= removes a label", SOCK_NEEDS_LOAD, sock_label, NULL,
+	  SOCK_WORDS },
+	{ "sock", "limit", "[FILTER|list|del]... [rate=RATE|msgs=N/s] [drop]",
+	  "Limit what sockets send, those there and new ones; list that", SOCK_NEEDS_LOAD,
+	  sock_limit, NULL, "list del rate= msgs= drop " SOCK_WORDS },
+	{ "sock", "stats", NULL, "Show every counter of the programs", SOCK_NEEDS_READ, sock_stats,
+	  NULL, NULL },
+	{ "sock", "fields", NULL, "List what filters and --sort know", 0, sock_fields_list, NULL,
+	  NULL },
+	{ 0 },
 };

@@ -148,8 +148,8 @@ bool sock_field_num(const struct sock_field *field, const struct kcm_sock *s, ui
 	case SOCK_F_UID:
 		*num = i->uid;
 		return i->pid != 0;
-	case SOCK_F_IDLE:
-		return since(s->last_ns ? s->last_ns : i->start_ns, now_ns, num);
+	case SOCK_F_IDLE: /* the coarse clock may be behind that of the start */
+		return since(s->last_ns > i->start_ns ? s->last_ns : i->start_ns, now_ns, num);
 	case SOCK_F_AGE:
 		return since(i->start_ns, now_ns, num);
 	case SOCK_F_RX_BYTES:

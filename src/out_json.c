@@ -49,9 +49,8 @@ void json_key(struct json *j, const char *key)
 	line(j);
 	if (!key)
 		return;
-	put(j, "\"", 1);
-	put(j, key, strlen(key)); /* ours, nothing in it is to be escaped */
-	put(j, "\": ", j->pretty ? 3 : 2);
+	json_str(j, key); /* a label's is not ours */
+	put(j, ": ", j->pretty ? 2 : 1);
 }
 
 void json_open(struct json *j, char bracket)
