@@ -183,8 +183,8 @@ struct kcm_sk_info {
 	__u64 limit_seen_bytes; /* ... is kept by their mean size */
 	__u32 limit_was;      /* SO_MAX_PACING_RATE before the limit */
 	__u32 limit_mean;     /* bytes of a message, of late */
-	__u64 http_head;      /* HTTP/1: bit a request on its way: HEAD, or CONNECT */
-	__u32 http_depth;     /* requests on their way */
+	__u64 http_head;      /* HTTP/1: bit n % 64: request n is HEAD */
+	__u32 http_answered;  /* requests that have their reply, beside 1xx */
 	__u32 label_seq;      /* odd while labels change */
 	struct kcm_sk_label label[KCM_SK_LABELS]; /* an empty key: not used */
 	__u64 reserved[5];
@@ -225,7 +225,7 @@ struct kcm_sk_cfg {
 	__u32 slot_mask; /* slots - 1; behind them comes one a CPU for data of a SYN's last ACK */
 	__u32 slots;
 	__u32 cpus;
-	__u32 pad;
+	__u32 optmem_before; /* user space: net.core.optmem_max that load raised; 0 = it did not */
 };
 
 /* Counters and switches: one element. BPF adds, user space reads (and writes where it says). */

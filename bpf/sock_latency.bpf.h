@@ -22,6 +22,8 @@ static __always_inline void latency_begin(struct kcm_sk_info *info, __u64 asked,
 {
 	__u64 now, pending = info->lat_pending, depth = asked - answered;
 
+	if (sides_http() && (__u32)asked == (__u32)answered)
+		return; /* it was answered before its end */
 	now = bpf_ktime_get_ns();
 	if (pending && (((now << 16) - pending) >> 16) < KCM_LAT_STALE_NS)
 		return;

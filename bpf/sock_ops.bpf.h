@@ -105,6 +105,14 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock
 	conn_publish(sk, cookie, &ref);
 }
 
+/* Bytes passed that the framing program can't be given. */
+static __always_inline void frame_missed(struct kcm_sk_hot *hot, struct kcm_sk_info *info)
+{
+	hot->frame_dead |= 2;
+	info->unframed = KCM_UNFRAMED_MISSED;
+	CTL_ADD(unframed, 1);
+}
+
 /* Data that came with the last ACK of the handshake passed the ingress program as the listener's,
  * just now and on this CPU. */
 static __always_inline void early_take(struct bpf_sock_ops *ctx, struct kcm_sk_ref *ref)
@@ -119,12 +127,19 @@ static __always_inline void early_take(struct bpf_sock_ops *ctx, struct kcm_sk_r
 	hot->tag = 0;
 	a = &more->info;
 	b = &ref->more->info;
-	if (a->rport != b->rport || a->lport != b->lport || a->netns_cookie != b->netns_cookie ||
-	    (__u32)a->reserved[0] != ref->hot->rx_seq)
+	if (a->rport != b->rport || a->lport != b->lport || a->netns_cookie != b->netns_cookie)
 		return;
 	for (int i = 0; i < 16; i += 4)
 		if (*(__u32 *)&a->raddr[i] != *(__u32 *)&b->raddr[i])
 			return;
+	if ((__u32)a->reserved[0] != ref->hot->rx_seq) {
+		/* The first segment with data was lost, this is a later one: TCP keeps it. */
+		ref->hot->rx_far = hot->rx_seq;
+		ref->hot->flags |= KCM_SKF_RX_GAP;
+		if (ref->hot->frame)
+			frame_missed(ref->hot, b);
+		return;
+	}
 	ref->hot->rx_bytes = hot->rx_bytes;
 	ref->hot->rx_seq = hot->rx_seq;
 	ref->hot->rx_segs = hot->rx_segs;
@@ -136,7 +151,7 @@ static __always_inline void early_take(struct bpf_sock_ops *ctx, struct kcm_sk_r
 	b->unframed = a->unframed;
 	b->lat_pending = a->lat_pending;
 	b->http_head = a->http_head;
-	b->http_depth = a->http_depth;
+	b->http_answered = a->http_answered;
 }
 
 static __always_inline void conn_bases(struct bpf_sock_ops *ctx, struct kcm_sk_ref *ref)
@@ -279,11 +294,8 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 		sample_tcp(tp, &ref.more->info);
 		if (ref.hot->flags & KCM_SKF_RX_BASE)
 			sample_rx(ref.hot, tp->rcv_nxt);
-		if (ref.hot->rx_seq != had && ref.hot->frame && !(ref.hot->frame_dead & 2)) {
-			ref.hot->frame_dead |= 2;
-			ref.more->info.unframed = KCM_UNFRAMED_MISSED;
-			CTL_ADD(unframed, 1);
-		}
+		if (ref.hot->rx_seq != had && ref.hot->frame && !(ref.hot->frame_dead & 2))
+			frame_missed(ref.hot, &ref.more->info);
 	}
 	if (to != KCM_SK_CLOSE)
 		return;

@@ -23,6 +23,7 @@ _Static_assert(KCM_POS(~0U) == KCM_WIN_MASK, "positions are masked to the window
 
 const volatile struct kcm_frame kcm_frame = {};
 
+#include "sock_sides.bpf.h"
 #include "sock_latency.bpf.h"
 #include "sock_quick.bpf.h"
 
@@ -68,6 +69,7 @@ struct kcm_run {
 	struct __sk_buff *skb;
 	struct kcm_sk_dir *d;
 	struct kcm_sk_win *w;
+	struct kcm_sides sides;
 	__u32 off;   /* where the segment is in the skb, or in the chunk */
 	__u32 chunk; /* + 1; 0: in the skb */
 };
@@ -100,9 +102,14 @@ static __always_inline int load(struct kcm_run *r)
 static long run_step(__u32 i, struct kcm_run *r)
 {
 	const struct kcm_frame *f = (const struct kcm_frame *)&kcm_frame;
-	const int simple = f->kind <= KCM_FRAME_VARINT || f->kind == KCM_FRAME_FIXED;
+	const int simple = (f->kind <= KCM_FRAME_VARINT || f->kind == KCM_FRAME_FIXED) &&
+			   !sides_tell();
 	struct kcm_sk_win *w = r->w;
 	int ret;
+
+	w->err = sides_before(&r->sides, r->d);
+	if (w->err)
+		return 1;
 
 	/* Several short messages a step: bpf_loop() costs as much as one. */
 	for (int k = 0; k < KCM_STEP_MSGS; k++) {
@@ -110,6 +117,10 @@ static long run_step(__u32 i, struct kcm_run *r)
 		if (ret != KCM_STREAM_MSG)
 			break;
 		w->msgs++;
+		if (sides_tell()) {
+			w->err = sides_after(&r->sides, r->d, r->d->msgs + w->msgs - 1);
+			return !!w->err;
+		}
 		if (!simple)
 			return 0;
 	}
@@ -146,8 +157,10 @@ static __always_inline void unframe(struct kcm_sk_ref *ref, struct kcm_sk_dir *d
 	__u32 far;
 
 	hot->frame_dead |= tx ? 1 : 2;
-	ref->more->info.unframed = why;
-	CTL_ADD(unframed, 1);
+	if (why != KCM_UNFRAMED_NO)
+		ref->more->info.unframed = why;
+	if (why != KCM_UNFRAMED_NO && why != KCM_UNFRAMED_OPAQUE)
+		CTL_ADD(unframed, 1);
 	if (!stash_free_all(d, cookie, tx, &far))
 		return;
 	if (tx) { /* sent is sent: the firewall that made the gap will see it again */
@@ -163,7 +176,15 @@ static __always_inline void unframe(struct kcm_sk_ref *ref, struct kcm_sk_dir *d
 
 static __always_inline enum kcm_sk_unframed why_of(int err)
 {
-	return err == -EMSGSIZE ? KCM_UNFRAMED_SIZE : KCM_UNFRAMED_PROTO;
+	switch (err) {
+	case KCM_SIDE_TO_CLOSE:
+		return KCM_UNFRAMED_NO;
+	case KCM_SIDE_OPAQUE:
+		return KCM_UNFRAMED_OPAQUE;
+	case -EMSGSIZE:
+		return KCM_UNFRAMED_SIZE;
+	}
+	return KCM_UNFRAMED_PROTO;
 }
 
 static __always_inline void advance(struct kcm_sk_hot *hot, int tx, __u32 bytes)
@@ -226,6 +247,10 @@ static __always_inline void segment_look(struct __sk_buff *ctx, struct kcm_sk_re
 	struct kcm_drain r = { .run = { .skb = ctx, .d = d }, .hot = ref->hot, .tx = tx };
 	int err;
 
+	r.run.sides.info = &ref->more->info;
+	r.run.sides.other = tx ? &ref->more->rx : &ref->more->tx;
+	r.run.sides.reply = tx == (ref->hot->role == KCM_ROLE_SERVER);
+
 	r.run.w = win_get();
 	if (!r.run.w) {
 		unframe(ref, d, ref->hot->tag, tx, KCM_UNFRAMED_MISSED);
@@ -244,6 +269,25 @@ static __always_inline void segment_look(struct __sk_buff *ctx, struct kcm_sk_re
 		unframe(ref, d, ref->hot->tag, tx, why_of(err));
 }
 
+/* The other direction has seen that this is another protocol from here. */
+static __always_inline void segment_opaque(struct kcm_sk_ref *ref, struct kcm_sk_dir *d, int tx,
+					   __u32 seq, __u32 len)
+{
+	struct kcm_sk_hot *hot = ref->hot;
+	__s32 fresh;
+
+	unframe(ref, d, hot->tag, tx, KCM_UNFRAMED_OPAQUE);
+	if (tx || (__s32)(seq - hot->rx_seq) <= 0) {
+		fresh = seq + len - (tx ? hot->tx_seq : hot->rx_seq);
+		if (fresh > 0)
+			advance(hot, tx, fresh);
+		return;
+	}
+	if (!(hot->flags & KCM_SKF_RX_GAP) || (__s32)(seq + len - hot->rx_far) > 0)
+		hot->rx_far = seq + len;
+	hot->flags |= KCM_SKF_RX_GAP;
+}
+
 static __always_inline void segment(struct __sk_buff *ctx, struct kcm_sk_ref *ref, int tx)
 {
 	struct kcm_sk_dir *d = tx ? &ref->more->tx : &ref->more->rx;
@@ -252,6 +296,10 @@ static __always_inline void segment(struct __sk_buff *ctx, struct kcm_sk_ref *re
 
 	if ((__s32)(seq + len - next) <= 0)
 		return;
+	if (sides_tell() && ref->more->info.unframed == KCM_UNFRAMED_OPAQUE) {
+		segment_opaque(ref, d, tx, seq, len);
+		return;
+	}
 	if ((__s32)(seq - next) > 0) {
 		segment_early(ctx, ref, d, tx, seq, off, len);
 		return;
@@ -293,9 +341,11 @@ static __always_inline void latency(struct kcm_sk_ref *ref, int tx, __u64 before
 	if (d->msgs == before)
 		return;
 	if (tx == (ref->hot->role == KCM_ROLE_CLIENT))
-		latency_begin(&ref->more->info, d->msgs, other->msgs);
+		latency_begin(&ref->more->info, d->msgs,
+			      sides_http() ? ref->more->info.http_answered : other->msgs);
 	else
-		latency_end(ref, ref->hot->tag, d->msgs);
+		latency_end(ref, ref->hot->tag,
+			    sides_http() ? ref->more->info.http_answered : d->msgs);
 }
 
 SEC("cgroup_skb/egress")
