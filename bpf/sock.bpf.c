@@ -249,7 +249,8 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 			ref.more = slot_more(ref.slot);
 		if (tp && ref.more) {
 			sample_tcp(tp, &ref.more->info);
-			if ((ref.hot->flags & KCM_SKF_RX_GAP) && !ref.hot->frame)
+			if ((ref.hot->flags & KCM_SKF_RX_GAP) &&
+			    (!ref.hot->frame || (ref.hot->frame_dead & 2)))
 				sample_rx(ref.hot, tp->rcv_nxt);
 		}
 	}
