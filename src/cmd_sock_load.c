@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* sock load, unload. */
+/* sock load, unload, sweep. */
 #include <errno.h>
 #include "cmd_sock.h"
 #include "lib/pin.h"
 #include "lib/sock_load.h"
+#include "lib/sock_sweep.h"
 #include "system.h"
 
 extern const struct kcm_system sock_system;
@@ -11,10 +12,14 @@ extern const struct kcm_system sock_system;
 const struct cmd_opt sock_load_opts[] = {
 	{ .name = "cgroup",
 	  .value = "DIR",
-	  .help = "sockets of this cgroup, the root; relative to the mount point" },
+	  .help = "sockets of this cgroup, the root; relative to the mount point",
+	  .many = true },
 	{ .name = "sockets",
 	  .value = "N",
 	  .help = "connections that have a fast slot, 16k; a power of two" },
+	{ .name = "optmem",
+	  .help = "raise net.core.optmem_max to 128 KiB until unload",
+	  .dashed = true },
 	{ 0 }
 };
 
@@ -56,10 +61,23 @@ static int load_failed(int err, const char *why)
 		      "cannot load sock");
 }
 
+static void show_sweep(struct out *o, const struct sock_sweep *s)
+{
+	out_u64(o, "sockets", s->met);
+	out_u64(o, "adopted", s->adopted);
+	out_u64(o, "adopted_listeners", s->listeners);
+	out_u64(o, "adopted_without_slot", s->unslotted - s->listeners);
+	out_u64(o, "adoption_refused", s->refused);
+	out_u64(o, "swept", s->swept);
+	out_u64(o, "namespaces", s->netns);
+	out_u64(o, "namespaces_closed", s->netns_closed);
+}
+
 int sock_load(const struct cmd_args *args)
 {
-	const char *cgroup = args_str(args, "cgroup", NULL);
-	struct sock_load_opts o = { .cgroups = &cgroup, .n_cgroups = cgroup ? 1 : 0 };
+	const char *cgroups[SOCK_CGROUPS];
+	struct sock_sweep sweep = { 0 };
+	struct sock_load_opts o = { .cgroups = cgroups, .sweep = &sweep };
 	struct kcm_pin_info before;
 	char why[512] = "";
 	uint64_t slots;
@@ -67,17 +85,49 @@ int sock_load(const struct cmd_args *args)
 
 	if (code)
 		return code;
+	o.n_cgroups = args_all(args, "cgroup", cgroups, SOCK_CGROUPS);
+	if (o.n_cgroups > SOCK_CGROUPS)
+		return report(PROBLEM(.code = KCM_EXIT_USAGE, .where = "cgroup",
+				      .next = "one that contains them"),
+			      "more than %d cgroups", SOCK_CGROUPS);
 	o.slots = (__u32)slots;
+	o.optmem = args_flag(args, "optmem");
 	found = kcm_pin_info("sock", SOCK_INSTANCE, &before);
 	err = kcm_sock_load(&o, why, sizeof(why));
 	if (err && err != -EEXIST)
 		return load_failed(err, why);
+	if (why[0])
+		warn("%s", why);
 	out_str(args->out, "system", "sock");
 	out_str(args->out, "result",
 		err		   ? "already loaded"
 		: found == -ENOENT ? "loaded"
 				   : "upgraded");
 	out_str(args->out, "path", SOCK_PIN_DIR);
+	show_sweep(args->out, &sweep);
+	return 0;
+}
+
+int sock_sweep(const struct cmd_args *args)
+{
+	struct sock_sweep sweep;
+	char why[256];
+	int err = kcm_sock_sweep(&sweep, why, sizeof(why));
+
+	if (err == -ENOENT)
+		return report(PROBLEM(.code = KCM_EXIT_NOT_LOADED, .where = SOCK_PIN_DIR,
+				      .next = "kcmtool sock load"),
+			      "sock is not loaded");
+	if (err == -ESTALE)
+		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = SOCK_PIN_DIR,
+				      .why = "another version of kcmtool has loaded it",
+				      .next = "kcmtool sock load"),
+			      "cannot sweep");
+	if (err)
+		return report(PROBLEM(.code = log_exit_code(err), .where = SOCK_PIN_DIR, .why = why,
+				      .next = "kcmtool -v sock sweep"),
+			      "cannot sweep");
+	show_sweep(args->out, &sweep);
 	return 0;
 }
 

@@ -14,8 +14,8 @@
 #include "sock_attach.h"
 #include "sock_iter.h"
 #include "sock_load.h"
+#include "sock_optmem.h"
 #include "sock_sweep.h"
-#include "sock_view.h"
 #include "sock.skel.h" /* uses types of bpf/sock.h */
 
 #define SYSTEM	"sock"
@@ -292,12 +292,16 @@ static int attach(struct loading *l, const struct sock_load_opts *o)
 		n = sock_links_cgroups(l->txn.final, has, SOCK_CGROUPS);
 		if (n < 0)
 			return fail(l, n, "links in %s: %s", l->txn.final, strerror(-n));
-		l->switched = !l->same;
+		l->switched = true;
 		err = sock_links_take(l->links, l->skel->obj, l->txn.final);
 		if (err)
 			return fail(l, err, "exchange programs: %s", strerror(-err));
 	}
 	before = sock_links_count(l->links);
+	if (l->over && !before && !n_add)
+		return fail(l, -EXDEV,
+			    "every cgroup it was on has been removed; unload first, "
+			    "or give --cgroup");
 	err = l->over ? sock_links_fill(l->links, l->skel->obj) : 0;
 	for (size_t i = 0; i < n_add && !err; i++)
 		err = add_cgroup(l, add[i], has, n);
@@ -360,9 +364,9 @@ int kcm_sock_load(const struct sock_load_opts *opts, char *err, size_t size)
 {
 	struct loading l = { .txn.lock_fd = -1, .err = err, .err_size = size };
 	struct sock_sweep sweep;
-	int ret = try_load(&l, opts);
+	int ret = try_load(&l, opts), late;
 
-	if (ret && ret != -EEXIST && l.switched)
+	if (ret && l.switched)
 		sock_links_undo(l.links);
 	kcm_pin_abort(&l.txn); /* nothing after a commit */
 	sock_links_free(l.links);
@@ -370,55 +374,11 @@ int kcm_sock_load(const struct sock_load_opts *opts, char *err, size_t size)
 	sock__destroy(l.skel);
 	if ((ret && ret != -EEXIST) || opts->trial)
 		return ret;
-	/* What was not found now is found by the next sweep: no reason to take it all back. */
-	kcm_sock_sweep(opts->sweep ? opts->sweep : &sweep, err, size);
+	/* What fails from here on is tried by the next load, too: no reason to take it all back. */
+	if (kcm_sock_sweep(opts->sweep ? opts->sweep : &sweep, err, size) || !opts->optmem)
+		return ret;
+	late = sock_optmem_raise();
+	if (late)
+		fail(&l, 0, SOCK_OPTMEM ": %s", strerror(-late));
 	return ret;
-}
-
-/* Limits would stay for as long as the connections live. */
-static int take_limits_away(void)
-{
-	struct sock_view v;
-	bool used;
-	int err = sock_view_open(&v, true);
-
-	if (err)
-		return err == -ESTALE || err == -ENODATA ? 0 : err;
-	for (int i = 0; i < KCM_SK_RULES; i++)
-		__atomic_store_n(&v.rules[i].used, 0, __ATOMIC_SEQ_CST);
-	used = v.ctl->rules || v.ctl->limit_paced;
-	v.ctl->rules = 0;
-	sock_view_close(&v);
-	return used ? kcm_sock_each_netns(SOCK_ITER_UNLIMIT) : 0;
-}
-
-int kcm_sock_unload(char *note, size_t size)
-{
-	char path[KCM_PIN_PATH];
-	struct sock_links *links;
-	int err = kcm_pin_path(path, sizeof(path), SYSTEM, SOCK_INSTANCE, NULL);
-
-	*note = '\0';
-	if (err || access(path, F_OK))
-		return err ? err : -errno;
-	links = sock_links_new();
-	if (!links)
-		return -ENOMEM;
-	err = take_limits_away();
-	if (err)
-		snprintf(note, size, "limits of some connections stay: %s", strerror(-err));
-	sock_links_open(links, path); /* what can't be opened is detached by its removal, later */
-	err = kcm_pin_remove(SYSTEM, SOCK_INSTANCE);
-	if (!err)
-		sock_links_detach(links);
-	sock_links_free(links);
-	return err;
-}
-
-int kcm_sock_cgroups(struct sock_cgroup *list, size_t n)
-{
-	char path[KCM_PIN_PATH];
-	int err = kcm_pin_path(path, sizeof(path), SYSTEM, SOCK_INSTANCE, NULL);
-
-	return err ? err : sock_links_cgroups(path, list, n);
 }

@@ -24,7 +24,8 @@ struct sock_load_opts {
 	const char *const
 		*cgroups; /* as for cgroup_open(); none: those that are loaded, or the root */
 	size_t n_cgroups;
-	bool trial;		  /* attach nothing, keep nothing */
+	bool optmem; /* raise net.core.optmem_max to its default of Linux 6.7 and later */
+	bool trial;  /* attach nothing, keep nothing */
 	struct sock_sweep *sweep; /* what the sweep at the end of it found; may be NULL */
 };
 
