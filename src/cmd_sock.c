@@ -27,11 +27,19 @@ static const struct cmd_opt show_opts[] = {
 	{ 0 }
 };
 
+static const struct cmd_opt watch_opts[] = {
+	{ .name = "slow", .value = "TIME", .help = "also tell of answers that took longer" },
+	{ .name = "count", .value = "N", .help = "end after so many", .dashed = true },
+	{ 0 }
+};
+
 const struct cmd sock_cmds[] = {
 	{ "sock", "load", NULL, "Begin to keep state of sockets, or go on with this version",
 	  SOCK_NEEDS_LOAD, sock_load, sock_load_opts, NULL },
 	{ "sock", "unload", NULL, "End it, and leave nothing behind", SOCK_NEEDS_WRITE, sock_unload,
 	  NULL, NULL },
+	{ "sock", "sweep", NULL, "Find sockets that are older than load, and those that went unseen",
+	  SOCK_NEEDS_WRITE, sock_sweep, NULL, NULL },
 	{ "sock", "frame", "[PORT|list|del] [DESC|PORT]...",
 	  "Tell how messages on a port are framed; list that", SOCK_NEEDS_LOAD, sock_frame, NULL,
 	  "list del" },
@@ -44,6 +52,11 @@ const struct cmd sock_cmds[] = {
 	{ "sock", "limit", "[FILTER|list|del]... [rate=RATE|msgs=N/s] [drop]",
 	  "Limit what sockets send, those there and new ones; list that", SOCK_NEEDS_LOAD,
 	  sock_limit, NULL, "list del rate= msgs= drop " SOCK_WORDS },
+	{ "sock", "watch", "[FILTER]...",
+	  "Tell of each connection that opens, closes, fails or is slow", SOCK_NEEDS_WRITE,
+	  sock_watch, watch_opts, SOCK_WORDS },
+	{ "sock", "snapshot", NULL, "Make the snapshot for bpftool anew", SOCK_NEEDS_READ,
+	  sock_snapshot, NULL, NULL },
 	{ "sock", "stats", NULL, "Show every counter of the programs", SOCK_NEEDS_READ, sock_stats,
 	  NULL, NULL },
 	{ "sock", "fields", NULL, "List what filters and --sort know", 0, sock_fields_list, NULL,
