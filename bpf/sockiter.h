@@ -12,7 +12,7 @@
 /* One socket as `bpftool map dump` prints it: value of kcm_sk_snap. */
 struct kcm_sk_row {
 	char local[KCM_SK_ADDR_TEXT];
-	char remote[KCM_SK_ADDR_TEXT];
+	char peer[KCM_SK_ADDR_TEXT];
 	_Bool adopted; /* sock.flags, to read */
 	_Bool limited;
 	_Bool dropping;

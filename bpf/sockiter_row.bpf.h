@@ -109,7 +109,7 @@ static __always_inline void put_v6(struct row_text *t, const __u8 *addr)
 }
 
 /* "10.0.0.1:80", "[::1]:80", "*:80"; 0 as a port: "*". A function: verified once. */
-__noinline int kcm_row_addr(struct kcm_sk_row *r, int remote)
+__noinline int kcm_row_addr(struct kcm_sk_row *r, int peer)
 {
 	struct row_text t = {};
 	const __u8 *addr;
@@ -118,9 +118,9 @@ __noinline int kcm_row_addr(struct kcm_sk_row *r, int remote)
 
 	if (!r)
 		return -1;
-	t.to = remote ? r->remote : r->local;
-	addr = remote ? r->sock.info.raddr : r->sock.info.laddr;
-	port = remote ? r->sock.info.rport : r->sock.info.lport;
+	t.to = peer ? r->peer : r->local;
+	addr = peer ? r->sock.info.raddr : r->sock.info.laddr;
+	port = peer ? r->sock.info.rport : r->sock.info.lport;
 	if (r->sock.info.family == KCM_AF_INET6) {
 		any = zero_groups(addr) == 0xff;
 		if (any) {
@@ -145,6 +145,15 @@ __noinline int kcm_row_addr(struct kcm_sk_row *r, int remote)
 	while (t.at < KCM_SK_ADDR_TEXT)
 		put(&t, '\0');
 	return 0;
+}
+
+static __always_inline void row_finish(struct kcm_sk_row *r)
+{
+	r->adopted = !!(r->sock.flags & KCM_SKF_ADOPTED);
+	r->limited = !!(r->sock.flags & (KCM_SKF_LIMIT | KCM_SKF_LIMIT_DROP));
+	r->dropping = !!(r->sock.flags & KCM_SKF_LIMIT_DROP);
+	kcm_row_addr(r, 0);
+	kcm_row_addr(r, 1);
 }
 
 /*
@@ -175,8 +184,7 @@ static __always_inline int row_slot(struct kcm_sk_row *r, __u32 slot)
 		if (!(seq & 1) && *(volatile __u32 *)&more->info.label_seq == seq)
 			break;
 	}
-	kcm_row_addr(r, 0);
-	kcm_row_addr(r, 1);
+	row_finish(r);
 	return 1;
 }
 
@@ -184,7 +192,8 @@ static __always_inline int row_slot(struct kcm_sk_row *r, __u32 slot)
 static __always_inline int row_store(struct kcm_sk_row *r, struct sock *sk,
 				     struct kcm_sk_store *store)
 {
-	if (store->hot.state == KCM_SK_NEW)
+	/* A closed socket's memory is given back some time after close(). */
+	if (store->hot.state == KCM_SK_NEW || sk->__sk_common.skc_state == KCM_SK_CLOSE)
 		return 0;
 	for (int i = 0; i < ROW_TRIES; i++) {
 		__u32 seq = *(volatile __u32 *)&store->more.info.label_seq;
@@ -198,8 +207,7 @@ static __always_inline int row_store(struct kcm_sk_row *r, struct sock *sk,
 	/* Where the kernel does not let us have STATE_CB, only the socket knows. */
 	if (r->sock.proto == KCM_SK_TCP)
 		r->sock.state = sk->__sk_common.skc_state;
-	kcm_row_addr(r, 0);
-	kcm_row_addr(r, 1);
+	row_finish(r);
 	return 1;
 }
 

@@ -145,7 +145,7 @@ static __always_inline void show_head(struct seq_file *seq)
 {
 	BPF_SEQ_PRINTF(seq, "PROTO STATE        %14s %14s %12s %12s ", "RECV", "SENT", "MSGS-IN",
 		       "MSGS-OUT");
-	BPF_SEQ_PRINTF(seq, "%-22s %-22s %10s  PROCESS LABELS\n", "LOCAL", "REMOTE", "RTT(ms)");
+	BPF_SEQ_PRINTF(seq, "%-22s %-22s %10s  PROCESS LABELS\n", "LOCAL", "PEER", "RTT(ms)");
 }
 
 static __always_inline void show_row(struct seq_file *seq, struct kcm_sk_scratch *s)
@@ -157,7 +157,7 @@ static __always_inline void show_row(struct seq_file *seq, struct kcm_sk_scratch
 	row_texts(s, 0);
 	BPF_SEQ_PRINTF(seq, "%-5s %-12s %14llu %14llu %12llu %12llu %-22s %-22s %6u.%03u  ",
 		       proto_text(k), text_states[k->state & 15], k->rx_bytes, k->tx_bytes,
-		       k->rx_msgs, k->tx_msgs, r->local, r->remote, i->srtt_us / 1000,
+		       k->rx_msgs, k->tx_msgs, r->local, r->peer, i->srtt_us / 1000,
 		       i->srtt_us % 1000);
 	BPF_SEQ_PRINTF(seq, "%u/%s", i->pid, s->text[0]);
 	for (int l = 0; l < KCM_SK_LABELS; l++)
@@ -166,55 +166,76 @@ static __always_inline void show_row(struct seq_file *seq, struct kcm_sk_scratch
 	BPF_SEQ_PRINTF(seq, "\n");
 }
 
+static __always_inline void json_hist(struct seq_file *seq, const struct kcm_sk_info *i)
+{
+	const __u32 *h = i->hist;
+
+	BPF_SEQ_PRINTF(seq, "\"latency\":{\"n\":%llu,\"sum_ns\":%llu,\"max_ns\":%llu,\"hist\":[",
+		       i->lat_n, i->lat_ns_sum, i->lat_ns_max);
+	for (int n = KCM_SK_HIST / 8; n > 0; n--, h += 8)
+		BPF_SEQ_PRINTF(seq, "%u,%u,%u,%u,%u,%u,%u,%u%s", h[0], h[1], h[2], h[3], h[4], h[5],
+			       h[6], h[7], n > 1 ? "," : "");
+	BPF_SEQ_PRINTF(seq, "]},");
+}
+
+static __always_inline void json_labels(struct seq_file *seq, const struct kcm_sk_scratch *s)
+{
+	int some = 0;
+
+	BPF_SEQ_PRINTF(seq, "\"labels\":{");
+	for (int l = 0; l < KCM_SK_LABELS; l++) {
+		if (!s->row.sock.info.label[l].key[0])
+			continue;
+		BPF_SEQ_PRINTF(seq, "%s\"%s\":\"%s\"", some ? "," : "", s->text[1 + 2 * l],
+			       s->text[2 + 2 * l]);
+		some = 1;
+	}
+	BPF_SEQ_PRINTF(seq, "},");
+}
+
+/* Keys as in `kcmtool sock show -j`. */
 static __always_inline void json_row(struct seq_file *seq, struct kcm_sk_scratch *s)
 {
 	struct kcm_sk_row *r = &s->row;
 	struct kcm_sock *k = &r->sock;
 	struct kcm_sk_info *i = &k->info;
-	int labels = 0;
+	__u64 now = bpf_ktime_get_ns();
 
 	row_texts(s, 1);
 	BPF_SEQ_PRINTF(seq,
-		       "{\"schema\":1,\"cookie\":%llu,\"proto\":\"%s\",\"state\":\"%s\","
-		       "\"role\":\"%s\",\"local\":\"%s\",\"remote\":\"%s\",\"rx_bytes\":%llu,"
-		       "\"tx_bytes\":%llu,\"rx_segs\":%u,\"tx_segs\":%u,\"rx_msgs\":%llu,",
+		       "{\"cookie\":%llu,\"proto\":\"%s\",\"state\":\"%s\",\"role\":\"%s\","
+		       "\"family\":\"%s\",\"local\":\"%s\",\"peer\":\"%s\",\"lport\":%u,"
+		       "\"rport\":%u,",
 		       k->cookie, proto_text(k), text_states[k->state & 15],
-		       text_roles[k->role & 3], r->local, r->remote, k->rx_bytes, k->tx_bytes,
-		       k->rx_segs, k->tx_segs, k->rx_msgs);
+		       text_roles[k->role & 3], i->family == KCM_AF_INET6 ? "inet6" : "inet",
+		       r->local, r->peer, i->lport, i->rport);
 	BPF_SEQ_PRINTF(seq,
-		       "\"tx_msgs\":%llu,\"frame\":%u,\"unframed\":\"%s\",\"adopted\":%s,"
-		       "\"start_ns\":%llu,\"last_ns\":%llu,\"pid\":%u,\"uid\":%u,\"comm\":\"%s\",",
-		       k->tx_msgs, k->frame, text_unframed[i->unframed & 7],
-		       k->flags & KCM_SKF_ADOPTED ? "true" : "false", i->start_ns, k->last_ns,
-		       i->pid, i->uid, s->text[0]);
+		       "\"netns_cookie\":%llu,\"cgroup_id\":%llu,\"pid\":%u,\"uid\":%u,"
+		       "\"comm\":\"%s\",",
+		       i->netns_cookie, i->cgroup_id, i->pid, i->uid, s->text[0]);
+	if (i->start_ns)
+		BPF_SEQ_PRINTF(seq, "\"age_ns\":%llu,", now > i->start_ns ? now - i->start_ns : 0);
+	else
+		BPF_SEQ_PRINTF(seq, "\"age_ns\":null,");
 	BPF_SEQ_PRINTF(seq,
-		       "\"netns\":%llu,\"cgroup\":%llu,\"srtt_us\":%u,\"min_rtt_us\":%u,"
-		       "\"retrans\":%u,\"cwnd\":%u,\"mss\":%u,\"connect_us\":%u,"
-		       "\"rate_bytes\":%llu,\"generation\":%u,\"migrations\":%u,",
-		       i->netns_cookie, i->cgroup_id, i->srtt_us, i->min_rtt_us, i->retrans,
-		       i->cwnd, i->mss, i->connect_us, i->rate_bytes, i->generation, i->migrations);
+		       "\"idle_ns\":%llu,\"rx_bytes\":%llu,\"tx_bytes\":%llu,\"rx_segs\":%u,"
+		       "\"tx_segs\":%u,\"rx_msgs\":%llu,\"tx_msgs\":%llu,\"frame_number\":%u,",
+		       now > k->last_ns ? now - k->last_ns : 0, k->rx_bytes, k->tx_bytes,
+		       k->rx_segs, k->tx_segs, k->rx_msgs, k->tx_msgs, k->frame);
 	BPF_SEQ_PRINTF(seq,
-		       "\"err\":%u,\"lat_n\":%llu,\"lat_ns_sum\":%llu,\"lat_ns_max\":%llu,"
-		       "\"limit_bytes\":%llu,\"limit_msgs\":%u,\"limit_hits\":%llu,\"labels\":{",
-		       i->err, i->lat_n, i->lat_ns_sum, i->lat_ns_max, i->limit_bytes,
-		       i->limit_msgs, i->limit_hits);
-	for (int l = 0; l < KCM_SK_LABELS; l++) {
-		if (!i->label[l].key[0])
-			continue;
-		if (labels)
-			BPF_SEQ_PRINTF(seq, ",");
-		labels = 1;
-		BPF_SEQ_PRINTF(seq, "\"%s\":\"%s\"", s->text[1 + 2 * l], s->text[2 + 2 * l]);
-	}
-	BPF_SEQ_PRINTF(seq, "},\"hist\":[");
-	for (int h = 0; h + 8 <= KCM_SK_HIST; h += 8) {
-		BPF_SEQ_PRINTF(seq, "%u,%u,%u,%u,%u,%u,%u,%u", i->hist[h], i->hist[h + 1],
-			       i->hist[h + 2], i->hist[h + 3], i->hist[h + 4], i->hist[h + 5],
-			       i->hist[h + 6], i->hist[h + 7]);
-		if (h + 8 < KCM_SK_HIST)
-			BPF_SEQ_PRINTF(seq, ",");
-	}
-	BPF_SEQ_PRINTF(seq, "]}\n");
+		       "\"unframed\":\"%s\",\"srtt_us\":%u,\"min_rtt_us\":%u,\"retrans\":%u,"
+		       "\"cwnd\":%u,\"mss\":%u,\"rate\":%llu,\"connect_us\":%u,\"err\":%u,",
+		       text_unframed[i->unframed & 7], i->srtt_us, i->min_rtt_us, i->retrans,
+		       i->cwnd, i->mss, i->rate_bytes, i->connect_us, i->err);
+	json_hist(seq, i);
+	json_labels(seq, s);
+	BPF_SEQ_PRINTF(seq,
+		       "\"limit_bytes\":%llu,\"limit_msgs\":%u,\"limit_drop\":%s,"
+		       "\"limit_hits\":%llu,\"generation\":%u,\"migrations\":%u,\"adopted\":%s,"
+		       "\"stored\":\"%s\"}\n",
+		       i->limit_bytes, i->limit_msgs, r->dropping ? "true" : "false", i->limit_hits,
+		       i->generation, i->migrations, r->adopted ? "true" : "false",
+		       k->slot == KCM_SK_SLOT_NONE ? "sk_storage" : "slot");
 }
 
 /* One slot in a call. */

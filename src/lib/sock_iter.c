@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 #include <bpf/bpf.h>
 #include "../util.h"
 #include "pin.h"
 #include "sock_iter.h"
-#include "sock_iter_run.h"
 #include "sockiter.skel.h"
 
 const char *const sock_iter_names[SOCK_ITERS] = {
@@ -39,8 +37,8 @@ _printf_(4, 5) static int fail(char *err, size_t size, int ret, const char *fmt,
 /* The maps that only the iterators have. */
 static bool own_map(const char *name)
 {
-	static const char *const own[] = { SOCK_ITER_SNAPSHOT, "kcm_sk_sweep", "kcm_sk_cgroups",
-					   "kcm_sk_lports", "kcm_sk_scratch", "kcm_sk_owners" };
+	static const char *const own[] = { SOCK_ITER_SNAPSHOT, "kcm_sk_sweep",	 "kcm_sk_cgroups",
+					   "kcm_sk_lports",    "kcm_sk_scratch", "kcm_sk_owners" };
 
 	for (size_t i = 0; i < ARRAY_LEN(own); i++)
 		if (streq(own[i], name))
@@ -186,58 +184,6 @@ int sock_iter_pin(struct sock_iter *it, const char *dir, char *err, size_t size)
 	return 0;
 }
 
-static int set_cgroups(int fd, const __u64 *cgroups, size_t n)
-{
-	__u64 key;
-	__u32 one = 1;
-
-	for (size_t i = 0; i < n; i++)
-		if (bpf_map_update_elem(fd, &cgroups[i], &one, BPF_ANY))
-			return -errno;
-	/* Those of a former load go last: none of ours is missing in between. */
-	for (bool again = true; again;) {
-		__u64 *at = NULL;
-
-		again = false;
-		while (!bpf_map_get_next_key(fd, at, &key)) {
-			bool wanted = false;
-
-			at = &key;
-			for (size_t i = 0; i < n; i++)
-				wanted |= cgroups[i] == key;
-			if (!wanted) {
-				bpf_map_delete_elem(fd, &key);
-				again = true;
-				break;
-			}
-		}
-	}
-	return 0;
-}
-
-int sock_iter_sweep_begin(struct sock_iter *it, const __u64 *cgroups, size_t n, __u64 *number)
-{
-	int fd = bpf_map__fd(it->skel->maps.kcm_sk_sweep), err;
-	struct kcm_sk_sweep sweep;
-	struct timespec now;
-	__u32 zero = 0;
-
-	err = set_cgroups(bpf_map__fd(it->skel->maps.kcm_sk_cgroups), cgroups, n);
-	if (err)
-		return err;
-	if (bpf_map_lookup_elem(fd, &zero, &sweep))
-		return -errno;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	sweep.number++;
-	sweep.started_ns = (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
-	sweep.cgroups = n != 0;
-	if (bpf_map_update_elem(fd, &zero, &sweep, BPF_ANY))
-		return -errno;
-	if (number)
-		*number = sweep.number;
-	return 0;
-}
-
 void sock_iter_free(struct sock_iter *it)
 {
 	if (!it)
@@ -246,11 +192,4 @@ void sock_iter_free(struct sock_iter *it)
 		bpf_link__destroy(it->links[i]);
 	sockiter__destroy(it->skel);
 	free(it);
-}
-
-int sock_iter_run_netns(const struct sock_iter *it, enum sock_iter_file file, int netns_fd,
-			char *text, size_t size)
-{
-	return sock_iter_read(&(struct sock_iter_at){ .link_fd = bpf_link__fd(it->links[file]) },
-			      netns_fd, text, size);
 }

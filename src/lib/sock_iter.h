@@ -43,12 +43,6 @@ int sock_iter_load(struct sock_iter **it, const struct bpf_object *sock,
 /* Pin maps and iterators in @dir. Return: 0 or -errno; @err as above. */
 int sock_iter_pin(struct sock_iter *it, const char *dir, char *err, size_t size);
 
-/*
- * What the next sweep is for: only sockets in these cgroups or below; n = 0: all. Gives it a new
- * number. Return: 0 or -errno.
- */
-int sock_iter_sweep_begin(struct sock_iter *it, const __u64 *cgroups, size_t n, __u64 *number);
-
 void sock_iter_free(struct sock_iter *it); /* NULL allowed */
 
 /**
@@ -60,9 +54,14 @@ void sock_iter_free(struct sock_iter *it); /* NULL allowed */
  */
 int sock_iter_run(const char *dir, enum sock_iter_file file, int netns_fd, char *text, size_t size);
 
-/* As before, of iterators that are loaded but not pinned (yet). */
-int sock_iter_run_netns(const struct sock_iter *it, enum sock_iter_file file, int netns_fd,
-			char *text, size_t size);
+struct sock_refreshed {
+	__u64 sockets; /* in the snapshot now */
+	__u64 removed; /* that had been in it */
+	__u64 missed;  /* since load: it was full, or too many refreshed it at a time */
+};
+
+/* Make the snapshot in @dir anew. Return: 0 or -errno. */
+int sock_iter_refresh(const char *dir, struct sock_refreshed *r);
 
 /**
  * sock_iter_snapshot() - refresh the snapshot in @dir and call @fn for each socket in it

@@ -8,30 +8,24 @@
 #include "../util.h"
 #include "pin.h"
 #include "sock_iter.h"
-#include "sock_iter_run.h"
 
 #define BATCH 1024
 
-static int iter_fd(const struct sock_iter_at *at)
-{
-	int fd = at->path ? open(at->path, O_RDONLY | O_CLOEXEC) : bpf_iter_create(at->link_fd);
-
-	return fd < 0 ? -errno : fd;
-}
-
 /* An iterator is bound to the network namespace of the thread that opens it. */
-static int iter_fd_in(const struct sock_iter_at *at, int netns_fd)
+static int open_in(const char *path, int netns_fd)
 {
 	_cleanup_fd_ int own = -1;
 	int fd;
 
-	if (netns_fd < 0)
-		return iter_fd(at);
-	own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (own < 0 || setns(netns_fd, CLONE_NEWNET))
-		return -errno;
-	fd = iter_fd(at);
-	if (setns(own, CLONE_NEWNET)) { /* only root's is missing now, which we had */
+	if (netns_fd >= 0) {
+		own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+		if (own < 0 || setns(netns_fd, CLONE_NEWNET))
+			return -errno;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		fd = -errno;
+	if (own >= 0 && setns(own, CLONE_NEWNET)) {
 		int err = -errno;
 
 		if (fd >= 0)
@@ -41,17 +35,20 @@ static int iter_fd_in(const struct sock_iter_at *at, int netns_fd)
 	return fd;
 }
 
-int sock_iter_read(const struct sock_iter_at *at, int netns_fd, char *text, size_t size)
+int sock_iter_run(const char *dir, enum sock_iter_file file, int netns_fd, char *text, size_t size)
 {
-	_cleanup_fd_ int fd = iter_fd_in(at, netns_fd);
-	char buf[32768];
+	char path[KCM_PIN_PATH + 64], buf[32768];
+	_cleanup_fd_ int fd = -1;
 	ssize_t n;
 
+	snprintf(path, sizeof(path), "%s/%s", dir, sock_iter_names[file]);
+	fd = open_in(path, netns_fd);
 	if (fd < 0)
 		return fd;
 	if (text && size)
 		*text = '\0';
 	while ((n = read(fd, buf, sizeof(buf)))) {
+		/* EAGAIN: a million elements without a word; it goes on from there. */
 		if (n < 0 && errno != EINTR && errno != EAGAIN)
 			return -errno;
 		if (n > 0 && text && size) {
@@ -65,12 +62,19 @@ int sock_iter_read(const struct sock_iter_at *at, int netns_fd, char *text, size
 	return 0;
 }
 
-int sock_iter_run(const char *dir, enum sock_iter_file file, int netns_fd, char *text, size_t size)
+int sock_iter_refresh(const char *dir, struct sock_refreshed *r)
 {
-	char path[KCM_PIN_PATH + 64];
+	unsigned long long sockets, removed, missed;
+	char text[128];
+	int err = sock_iter_run(dir, SOCK_ITER_REFRESH, -1, text, sizeof(text));
 
-	snprintf(path, sizeof(path), "%s/%s", dir, sock_iter_names[file]);
-	return sock_iter_read(&(struct sock_iter_at){ .path = path }, netns_fd, text, size);
+	if (err)
+		return err;
+	if (sscanf(text, "%llu sockets, %llu removed, %llu missed", &sockets, &removed, &missed) !=
+	    3)
+		return -EPROTO;
+	*r = (struct sock_refreshed){ sockets, removed, missed };
+	return 0;
 }
 
 static int each_row(int map, int (*fn)(const struct kcm_sock *sock, void *arg), void *arg)
@@ -103,7 +107,8 @@ int sock_iter_snapshot(const char *dir, int (*fn)(const struct kcm_sock *sock, v
 {
 	char path[KCM_PIN_PATH + 64];
 	_cleanup_fd_ int fd = -1;
-	int err = sock_iter_run(dir, SOCK_ITER_REFRESH, -1, NULL, 0);
+	struct sock_refreshed r;
+	int err = sock_iter_refresh(dir, &r);
 
 	if (err)
 		return err;
