@@ -66,7 +66,7 @@ static void show_sweep(struct out *o, const struct sock_sweep *s)
 	out_u64(o, "sockets", s->met);
 	out_u64(o, "adopted", s->adopted);
 	out_u64(o, "adopted_listeners", s->listeners);
-	out_u64(o, "adopted_without_slot", s->unslotted - s->listeners);
+	out_u64(o, "adopted_without_slot", s->unslotted);
 	out_u64(o, "adoption_refused", s->refused);
 	out_u64(o, "swept", s->swept);
 	out_u64(o, "namespaces", s->netns);
