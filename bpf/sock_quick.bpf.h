@@ -11,7 +11,7 @@
 /* Return: whether the @len bytes at @off of the skb are settled; else nothing has changed. */
 static __always_inline int quick(struct __sk_buff *ctx, struct kcm_sk_dir *d, __u32 off, __u32 len)
 {
-	const struct kcm_frame *f = (const struct kcm_frame *)&kcm_frame;
+	const struct kcm_frame *f = framing();
 	__u8 hdr[KCM_QUICK_BYTES + 8] = {};
 	__u64 v;
 	int n;

@@ -23,6 +23,15 @@ _Static_assert(KCM_POS(~0U) == KCM_WIN_MASK, "positions are masked to the window
 
 const volatile struct kcm_frame kcm_frame = {};
 
+/* Not volatile any more, and yet not the zeros above: see KCM_FRAME_OPAQUE(). */
+static __always_inline const struct kcm_frame *framing(void)
+{
+	const struct kcm_frame *f = (const struct kcm_frame *)&kcm_frame;
+
+	KCM_FRAME_OPAQUE(f);
+	return f;
+}
+
 #include "sock_sides.bpf.h"
 #include "sock_latency.bpf.h"
 #include "sock_quick.bpf.h"
@@ -77,7 +86,7 @@ struct kcm_run {
 static __always_inline int load(struct kcm_run *r)
 {
 	struct kcm_sk_win *w = r->w;
-	__u32 n = stream_load_begin((const struct kcm_frame *)&kcm_frame, r->d, w);
+	__u32 n = stream_load_begin(framing(), r->d, w);
 	__u32 have = w->have, at = r->chunk - 1, last = n - 1;
 	int err;
 
@@ -101,7 +110,7 @@ static __always_inline int load(struct kcm_run *r)
 
 static long run_step(__u32 i, struct kcm_run *r)
 {
-	const struct kcm_frame *f = (const struct kcm_frame *)&kcm_frame;
+	const struct kcm_frame *f = framing();
 	const int simple = (f->kind <= KCM_FRAME_VARINT || f->kind == KCM_FRAME_FIXED) &&
 			   !sides_tell();
 	struct kcm_sk_win *w = r->w;
