@@ -182,6 +182,7 @@ deps:
 	@tests/deps
 
 test: deps
+	@tests/deps tests/vm/packages.txt || echo "deps: tests in virtual machines will be skipped"
 	@$(MAKE) --no-print-directory tests fuzzers
 	@BUILD=$(BUILD) tests/run
 
@@ -189,6 +190,18 @@ check: test
 
 fuzz: fuzzers
 	@BUILD=$(BUILD) tests/run fuzz
+
+# Stock kernels in virtual machines: KERNELS="6.1 newest" (of tests/vm/kernels.txt), MODE=full|fast.
+MODE ?= full
+.PHONY: vmtest vmtest-readme
+vmtest: deps
+	@tests/deps tests/vm/packages.txt
+	@$(MAKE) --no-print-directory tests
+	@BUILD=$(BUILD) tests/vm/run $(MODE) $(KERNELS)
+
+# The table of the last `make vmtest` in README.md.
+vmtest-readme:
+	@BUILD=$(BUILD) tests/vm/readme
 
 demo: deps
 	@$(MAKE) --no-print-directory all
