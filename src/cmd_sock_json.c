@@ -76,7 +76,7 @@ static void put_labels(struct out *o, const struct kcm_sk_info *i)
 	out_end(o);
 }
 
-static void put_limit(struct out *o, const struct kcm_sock *s)
+static void put_limit(struct out *o, const struct sock_view *v, const struct kcm_sock *s)
 {
 	const struct kcm_sk_info *i = &s->info;
 
@@ -88,8 +88,8 @@ static void put_limit(struct out *o, const struct kcm_sock *s)
 	out_u64(o, "rate_bytes", i->limit_bytes);
 	out_u64(o, "msgs", i->limit_msgs);
 	out_bool(o, "drop", s->flags & KCM_SKF_LIMIT_DROP);
-	if (i->limit_rule)
-		out_u64(o, "rule", i->limit_rule - 1);
+	if (i->limit_rule && i->limit_rule <= KCM_SK_RULES)
+		out_u64(o, "rule", v->rules[i->limit_rule - 1].used);
 	else
 		out_str(o, "rule", NULL);
 	out_u64(o, "hits", i->limit_hits);
@@ -130,7 +130,7 @@ void sock_json(struct out *o, const struct sock_view *v, const struct kcm_sock *
 	out_u64(o, "err", i->err);
 	put_latency(o, i);
 	put_labels(o, i);
-	put_limit(o, s);
+	put_limit(o, v, s);
 	out_u64(o, "generation", i->generation);
 	out_u64(o, "migrations", i->migrations);
 	out_bool(o, "adopted", s->flags & KCM_SKF_ADOPTED);
