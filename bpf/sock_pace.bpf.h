@@ -104,8 +104,8 @@ static __always_inline void rules_apply(struct bpf_sock_ops *ctx, struct kcm_sk_
 
 /*
  * An ACK came to a connection that may send so many messages a second: how long were they of
- * late, and were they too many? What was saved up by silence is forgotten after 0.1 s, what was
- * sent too much is made up for.
+ * late, and were they too many? What was saved up by silence is forgotten after 0.1 s, of what was
+ * sent too much (the kernel lets the first ten segments go) a second's worth is made up for.
  */
 static __always_inline void limit_rtt(struct bpf_sock_ops *ctx, struct kcm_sk_hot *hot,
 				      struct kcm_sk_more *more)
@@ -123,18 +123,18 @@ static __always_inline void limit_rtt(struct bpf_sock_ops *ctx, struct kcm_sk_ho
 	tokens = (__s64)i->limit_tokens + ((ns >> 10) * n << 10) / (KCM_NSEC >> 10) - (msgs << 10);
 	if (tokens > (__s64)(n << 10) / 10)
 		tokens = (n << 10) / 10;
-	if (tokens < -(__s64)(n << 11))
-		tokens = -(__s64)(n << 11);
+	if (tokens < -(__s64)(n << 10))
+		tokens = -(__s64)(n << 10);
 	i->limit_mean = (16ULL * i->limit_mean + bytes) / (16 + msgs) ?: 1;
 	i->limit_tokens = tokens;
 	i->limit_stamp_ns = now;
 	i->limit_seen_msgs += msgs;
 	i->limit_seen_bytes += bytes;
-	/* No signed division: what was sent too much is made up for within a second. */
+	/* No signed division: what was sent too much is made up for within two. */
 	permille = tokens < 0 ? 1000 - (__s64)((__u64)-tokens * 1000 / (n << 10))
 			      : 1000 + (__s64)((__u64)tokens * 1000 / (n << 10));
-	if (permille < 100)
-		permille = 100;
+	if (permille < 500)
+		permille = 500;
 	pace_set(ctx, pace_of(i, permille));
 }
 

@@ -133,6 +133,17 @@ static __always_inline void limit_clear(struct kcm_sk_hot *hot, struct kcm_sk_in
 	info->limit_msgs = 0;
 }
 
+/* What may be saved up in the bucket: bytes, or messages. */
+static __always_inline __s64 limit_depth(const struct kcm_sk_info *i)
+{
+	__u64 per_s = i->limit_msgs ? i->limit_msgs : i->limit_bytes;
+	__s64 depth = per_s * (KCM_LIMIT_DEPTH_NS >> 10) / (KCM_NSEC >> 10);
+
+	if (i->limit_msgs)
+		return depth ?: 1;
+	return depth < KCM_LIMIT_DEPTH_BYTES ? KCM_LIMIT_DEPTH_BYTES : depth;
+}
+
 static __always_inline void limit_note(struct kcm_sk_hot *hot, struct kcm_sk_more *more,
 				       struct kcm_sk_rule *r, __u32 at)
 {
@@ -142,7 +153,7 @@ static __always_inline void limit_note(struct kcm_sk_hot *hot, struct kcm_sk_mor
 	i->limit_bytes = r->rate_bytes;
 	i->limit_msgs = r->rate_msgs;
 	i->limit_stamp_ns = bpf_ktime_get_ns();
-	i->limit_tokens = 0;
+	i->limit_tokens = r->drop ? limit_depth(i) : 0;
 	i->limit_mean = 0;
 	i->limit_seen_msgs = more->tx.msgs;
 	i->limit_seen_bytes = hot->tx_bytes;
@@ -173,10 +184,13 @@ static __always_inline void rules_apply_udp(struct kcm_sk_hot *hot, struct kcm_s
 	}
 }
 
-/* How much has been earned since the bucket was last filled; one of several CPUs gets it. */
+/*
+ * How much has been earned since the bucket was last filled; one of several CPUs gets it. Time that
+ * made nothing whole yet is not lost.
+ */
 static __always_inline __s64 limit_earn(struct kcm_sk_info *i, __u64 per_s, __s64 have, __s64 depth)
 {
-	__u64 now = bpf_ktime_get_ns(), was = i->limit_stamp_ns, ns = now - was;
+	__u64 now = bpf_ktime_get_ns(), was = i->limit_stamp_ns, ns = now - was, upto = now;
 	__s64 add;
 
 	if ((__s64)ns <= 0)
@@ -186,8 +200,10 @@ static __always_inline __s64 limit_earn(struct kcm_sk_info *i, __u64 per_s, __s6
 	/* In units of 1024 ns: 34 Gbit/s for 16 s stay below 2^63. */
 	add = (ns >> 10) * per_s / (KCM_NSEC >> 10);
 	if (!add)
-		return 0; /* not yet: the time is not lost */
-	if (__sync_val_compare_and_swap(&i->limit_stamp_ns, was, now) != was)
+		return 0;
+	if (ns < 16 * KCM_NSEC)
+		upto = was + ((__u64)add * (KCM_NSEC >> 10) / per_s << 10);
+	if (__sync_val_compare_and_swap(&i->limit_stamp_ns, was, upto) != was)
 		return 0;
 	return have + add > depth ? depth - have : add;
 }
@@ -206,12 +222,12 @@ static __always_inline int limit_hit(struct kcm_sk_info *i)
 /*
  * May a segment of @len payload bytes leave? Return: 1 or 0. Called for KCM_SKF_LIMIT_DROP only.
  * A segment may leave while something is in the bucket, however long it is: what it takes too
- * much is waited for afterwards.
+ * much is waited for afterwards. Two CPUs that send on one UDP socket may lose what the other took.
  */
 static __always_inline int limit_egress(struct kcm_sk_hot *hot, struct kcm_sk_more *more, __u32 len)
 {
 	struct kcm_sk_info *i = &more->info;
-	__s64 tokens = (__s64)i->limit_tokens, depth;
+	__s64 tokens = (__s64)i->limit_tokens;
 	__u64 per_s = i->limit_bytes, take = len, msgs = 0;
 
 	if (!len)
@@ -221,12 +237,7 @@ static __always_inline int limit_egress(struct kcm_sk_hot *hot, struct kcm_sk_mo
 		msgs = hot->proto == KCM_SK_UDP ? 0 : more->tx.msgs;
 		take = hot->proto == KCM_SK_UDP ? 1 : msgs - i->limit_seen_msgs;
 	}
-	depth = per_s * (KCM_LIMIT_DEPTH_NS >> 10) / (KCM_NSEC >> 10);
-	if (i->limit_msgs && depth < 1)
-		depth = 1;
-	if (!i->limit_msgs && depth < KCM_LIMIT_DEPTH_BYTES)
-		depth = KCM_LIMIT_DEPTH_BYTES;
-	tokens += limit_earn(i, per_s, tokens, depth);
+	tokens += limit_earn(i, per_s, tokens, limit_depth(i));
 	if (i->limit_msgs && hot->proto != KCM_SK_UDP) {
 		/* Messages are counted behind this: what left since is paid now. */
 		i->limit_seen_msgs = msgs;
