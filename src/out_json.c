@@ -4,6 +4,8 @@
 #include <string.h>
 #include "out_json.h"
 
+#define SHORT 256 /* most strings: copied and looked at in one go */
+
 void json_flush(struct json *j)
 {
 	if (j->used)
@@ -19,7 +21,7 @@ static char *space(struct json *j, size_t n)
 	return j->buf + j->used;
 }
 
-static void put(struct json *j, const char *text, size_t n)
+static void put_long(struct json *j, const char *text, size_t n)
 {
 	while (n) {
 		size_t part = n < JSON_BUF ? n : JSON_BUF;
@@ -29,6 +31,16 @@ static void put(struct json *j, const char *text, size_t n)
 		text += part;
 		n -= part;
 	}
+}
+
+static inline void put(struct json *j, const char *text, size_t n)
+{
+	if (n > JSON_BUF - j->used) {
+		put_long(j, text, n);
+		return;
+	}
+	memcpy(j->buf + j->used, text, n);
+	j->used += n;
 }
 
 static void line(struct json *j)
@@ -116,41 +128,59 @@ static void escaped(struct json *j, unsigned char c)
 		j->used += (size_t)sprintf(at, "\\u%04X", c);
 }
 
+static inline bool plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* What is behind the first byte that is not plain, or behind much. */
+static void rest_of(struct json *j, const char *p)
+{
+	bool ok = valid(p);
+
+	for (; *p; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if (c < 0x20 || c == '"' || c == '\\')
+			escaped(j, c);
+		else
+			put(j, c >= 0x80 && !ok ? "?" : p, 1);
+	}
+}
+
 void json_str(struct json *j, const char *value)
 {
-	const char *plain = value;
-	bool ok = true;
+	const char *p = value;
+	char *at;
 
 	if (!value) {
 		put(j, "null", 4);
 		return;
 	}
-	while ((unsigned char)*plain >= 0x20 && (unsigned char)*plain < 0x80 && *plain != '"' &&
-	       *plain != '\\')
-		plain++;
-	put(j, "\"", 1);
-	put(j, value, (size_t)(plain - value));
-	if (*plain)
-		ok = valid(plain);
-	for (; *plain; plain++) {
-		unsigned char c = (unsigned char)*plain;
-
-		if (c < 0x20 || c == '"' || c == '\\')
-			escaped(j, c);
-		else
-			put(j, c >= 0x80 && !ok ? "?" : plain, 1);
-	}
+	at = space(j, SHORT + 2);
+	*at++ = '"';
+	while (plain((unsigned char)*p) && p - value < SHORT)
+		*at++ = *p++;
+	if (!*p)
+		*at++ = '"';
+	j->used = (size_t)(at - j->buf);
+	if (!*p)
+		return;
+	rest_of(j, p);
 	put(j, "\"", 1);
 }
 
 void json_u64(struct json *j, uint64_t value)
 {
-	char digits[20], *p = digits + sizeof(digits);
+	char digits[20], *at = space(j, sizeof(digits));
+	int n = 0;
 
 	do
-		*--p = (char)('0' + value % 10);
+		digits[n++] = (char)('0' + value % 10);
 	while (value /= 10);
-	put(j, p, (size_t)(digits + sizeof(digits) - p));
+	while (n)
+		*at++ = digits[--n];
+	j->used = (size_t)(at - j->buf);
 }
 
 void json_i64(struct json *j, int64_t value)
