@@ -35,9 +35,9 @@ BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Werror -Wno-u
 
 # A library is linked statically where its archive is installed.
 static = $(if $(findstring /,$(shell $(CC) -print-file-name=lib$(1).a)),-l:lib$(1).a,-l$(1))
-TOOL_LIBS = $(foreach l,bpf elf z jansson cap seccomp,$(call static,$(l)))
+TOOL_LIBS = $(foreach l,bpf elf z jansson cap seccomp ncursesw tinfo,$(call static,$(l)))
 DYN_LIBS := -lbpf -lelf -lz
-TEST_LIBS := -lcmocka -ljansson -lcap -lseccomp $(DYN_LIBS)
+TEST_LIBS := -lcmocka -ljansson -lcap -lseccomp -lncursesw -ltinfo $(DYN_LIBS)
 
 # ---- sources ----------------------------------------------------------------------------------
 BPF_SRC := $(wildcard bpf/*.bpf.c)

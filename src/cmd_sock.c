@@ -27,6 +27,22 @@ static const struct cmd_opt show_opts[] = {
 	{ 0 }
 };
 
+static const struct cmd_opt top_opts[] = {
+	{ .name = "interval", .value = "TIME", .help = "between two looks, 1s", .dashed = true },
+	{ .name = "batch", .help = "plain tables, as without a terminal", .dashed = true },
+	{ .name = "count", .value = "N", .help = "end after so many", .dashed = true },
+	{ .name = "sort",
+	  .value = "FIELD[:asc|desc]",
+	  .help = "by a rate (bytes_s) or what sock fields lists",
+	  .choices = "bytes_s rx_s tx_s msgs_s retrans_s " SOCK_WORDS,
+	  .dashed = true },
+	{ .name = "limit",
+	  .value = "N",
+	  .help = "at most so many in plain tables, 20",
+	  .dashed = true },
+	{ 0 }
+};
+
 static const struct cmd_opt watch_opts[] = {
 	{ .name = "slow", .value = "TIME", .help = "also tell of answers that took longer" },
 	{ .name = "count", .value = "N", .help = "end after so many", .dashed = true },
@@ -38,8 +54,9 @@ const struct cmd sock_cmds[] = {
 	  SOCK_NEEDS_LOAD, sock_load, sock_load_opts, NULL },
 	{ "sock", "unload", NULL, "End it, and leave nothing behind", SOCK_NEEDS_WRITE, sock_unload,
 	  NULL, NULL },
-	{ "sock", "sweep", NULL, "Find sockets that are older than load, and those that went unseen",
-	  SOCK_NEEDS_WRITE, sock_sweep, NULL, NULL },
+	{ "sock", "sweep", NULL,
+	  "Find sockets that are older than load, and those that went unseen", SOCK_NEEDS_WRITE,
+	  sock_sweep, NULL, NULL },
 	{ "sock", "frame", "[PORT|list|del] [DESC|PORT]...",
 	  "Tell how messages on a port are framed; list that", SOCK_NEEDS_LOAD, sock_frame, NULL,
 	  "list del" },
@@ -52,6 +69,8 @@ const struct cmd sock_cmds[] = {
 	{ "sock", "limit", "[FILTER|list|del]... [rate=RATE|msgs=N/s] [drop]",
 	  "Limit what sockets send, those there and new ones; list that", SOCK_NEEDS_LOAD,
 	  sock_limit, NULL, "list del rate= msgs= drop " SOCK_WORDS },
+	{ "sock", "top", "[FILTER]...", "Show the busiest connections, again and again",
+	  SOCK_NEEDS_READ, sock_top, top_opts, SOCK_WORDS },
 	{ "sock", "watch", "[FILTER]...",
 	  "Tell of each connection that opens, closes, fails or is slow", SOCK_NEEDS_WRITE,
 	  sock_watch, watch_opts, SOCK_WORDS },

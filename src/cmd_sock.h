@@ -5,7 +5,9 @@
  *   cmd_sock.c         table                 cmd_sock_open.c   what is loaded; errors about it
  *   cmd_sock_list.c    sockets, in order     cmd_sock_mux.c    which of them are in a mux
  *   cmd_sock_show.c    show, fields          cmd_sock_json.c   every field of a socket
- *   cmd_sock_top.c     top                   cmd_sock_watch.c  watch
+ *   cmd_sock_top.c     top: rates            cmd_sock_screen.c top: keys and terminal
+ *   cmd_sock_draw.c    top: what is seen     cmd_sock_watch.c  watch
+ *   cmd_sock_ring.c    watch: its place
  *   cmd_sock_stats.c   stats                 cmd_sock_filter.c which sockets: words to conditions
  *   cmd_sock_value.c   values of those       cmd_sock_match.c  conditions against a socket
  *   cmd_sock_field.c   fields of a socket    cmd_sock_text.c   times, sizes, rates
