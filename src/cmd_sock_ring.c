@@ -116,6 +116,9 @@ int sock_ring_renew(struct sock_ring *r)
 	struct kcm_sk_ctl *ctl = r->v->ctl;
 	uint64_t now = clock_ns();
 
+	/* Who was stopped for so long was sent nothing, even if nobody took the place. */
+	if (r->renewed_ns && now > r->renewed_ns + AHEAD_NS)
+		return -ESTALE;
 	if (__atomic_load_n(&ctl->watch_pid[r->watcher], __ATOMIC_ACQUIRE) != (__u32)getpid())
 		return -ESTALE;
 	__atomic_store_n(&ctl->watch_until_ns[r->watcher], now + AHEAD_NS, __ATOMIC_SEQ_CST);
@@ -137,7 +140,9 @@ uint64_t sock_ring_lost(struct sock_ring *r)
 
 void sock_ring_close(struct sock_ring *r)
 {
-	_cleanup_fd_ int locked = r->v ? lock() : -1;
+	int locked = r->v ? lock() : -1;
 
 	leave(r);
+	if (locked >= 0)
+		close(locked);
 }

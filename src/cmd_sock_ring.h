@@ -33,7 +33,7 @@ void sock_ring_close(struct sock_ring *r);
 
 /**
  * sock_ring_renew() - say that we are still there; to be called at least every second
- * Return: 0, or -ESTALE if another watcher took the place (we were stopped for long).
+ * Return: 0, or -ESTALE if we were stopped for so long that events were not sent to us.
  */
 int sock_ring_renew(struct sock_ring *r);
 

@@ -274,7 +274,6 @@ int sock_watch(const struct cmd_args *args)
 		do {
 			err = watch_loop(&w);
 			sock_ring_close(&w.ring);
-			/* We were stopped for so long that our place went to somebody else. */
 			if (err == -ESTALE)
 				warn("events were lost: this watch was stopped for some time");
 		} while (err == -ESTALE && !(code = open_ring(&w, slow_ns)));
