@@ -307,6 +307,9 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 		if (over > 0 && (__u64)over <= ref.hot->rx_bytes) {
 			ref.hot->rx_bytes -= over;
 			ref.hot->rx_seq -= over;
+			/* How many messages were in them nobody knows any more. */
+			if (ref.hot->frame && !(ref.hot->frame_dead & 2))
+				frame_missed(ref.hot, &ref.more->info);
 		}
 		ref.hot->tx_segs = tp->segs_out;
 		ref.hot->rx_segs = tp->segs_in;
