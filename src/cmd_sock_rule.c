@@ -222,7 +222,7 @@ int sock_rules_apply(const struct sock_view *v, char *err, size_t size)
 		snprintf(err, size, "live TCP connections: %s", strerror(-ret));
 		return ret;
 	}
-	ret = sock_change_open(&c, v, 1, err, size);
+	ret = sock_change_open(&c, v, 0, err, size);
 	ret = ret ?: sock_change_udp(c);
 	sock_change_close(c);
 	return ret;

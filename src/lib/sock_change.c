@@ -53,6 +53,11 @@ int sock_change_open(struct sock_change **out, const struct sock_view *v, __u32 
 	}
 	memcpy((void *)&c->skel->rodata->kcm_sk_cfg, &v->ctl->cfg, sizeof(v->ctl->cfg));
 	ret = bpf_map__set_max_entries(c->skel->maps.kcm_tag_want, sockets ? sockets : 1);
+	/* What is not needed is not verified: it takes longer than all the rest. */
+	bpf_program__set_autoload(c->skel->progs.kcm_tag_slot, sockets);
+	bpf_program__set_autoload(c->skel->progs.kcm_tag_rest, sockets);
+	bpf_program__set_autoload(c->skel->progs.kcm_udp_slots, !sockets);
+	bpf_program__set_autoload(c->skel->progs.kcm_udp_rest, !sockets);
 	ret = ret ?: take_maps(c->skel, v);
 	ret = ret ?: socktag__load(c->skel);
 	if (ret) {

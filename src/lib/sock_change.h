@@ -12,7 +12,7 @@ struct sock_change;
 
 /**
  * sock_change_open() - load the programs that do it, on the maps of @v
- * @sockets: how many are to be labelled at a time at most
+ * @sockets: how many are to be labelled at a time at most; 0: it is for sock_change_udp()
  * Return: 0; or -errno and one line in @err.
  */
 int sock_change_open(struct sock_change **c, const struct sock_view *v, __u32 sockets, char *err,
