@@ -81,8 +81,11 @@ int probe_host_bpffs(const struct feature *f, struct feature_result *r)
 				   KCM_BPFFS ": %s", strerror(r->err));
 	}
 	if (fs.f_type == BPF_FS_MAGIC) {
-		if (access(KCM_BPFFS, W_OK) == 0 || access(KCM_PIN_ROOT, W_OK) == 0)
+		if (access(KCM_PIN_ROOT, W_OK) == 0 || access(KCM_BPFFS, W_OK) == 0)
 			return feature_set(r, FEATURE_WORKS, NULL, "mounted at " KCM_BPFFS);
+		if (errno == EROFS)
+			return feature_set(r, FEATURE_UNKNOWN, "mount -o remount,rw " KCM_BPFFS,
+					   KCM_BPFFS " is mounted read-only");
 		return feature_set(r, FEATURE_UNKNOWN, "chmod 1777 " KCM_BPFFS,
 				   KCM_BPFFS " is not writable for the caller");
 	}

@@ -9,9 +9,9 @@
 #include <string.h>
 #include "../../bpf/sock.h"
 #include "../util.h"
-#include "cgroup.h"
 #include "pin.h"
 #include "sock_attach.h"
+#include "sock_cgroups.h"
 #include "sock_iter.h"
 #include "sock_load.h"
 #include "sock_optmem.h"
@@ -234,49 +234,6 @@ static bool all_same(const struct loading *l)
 	return d != NULL;
 }
 
-static int cgroup_fail(struct loading *l, const char *path, int err)
-{
-	if (err == -ENODEV)
-		return fail(l, err, "cgroup2 is not mounted");
-	if (err == -ENOTTY)
-		return fail(l, err, "%s is no directory of cgroup2", path);
-	return fail(l, err, "cgroup %s: %s", path, strerror(-err));
-}
-
-/*
- * Attach to one more cgroup. In a cgroup below one that has the programs they would run twice and
- * count twice: there is nothing to add there.
- */
-static int add_cgroup(struct loading *l, const char *given, const struct sock_cgroup *has, int n)
-{
-	char path[PATH_MAX], inner[PATH_MAX];
-	__u64 id;
-	_cleanup_fd_ int fd = cgroup_open(given, path, &id);
-	int err;
-
-	if (fd < 0)
-		return cgroup_fail(l, path, fd);
-	for (int i = 0; i < n; i++) {
-		_cleanup_fd_ int inner_fd = -1;
-
-		if (has[i].gone || has[i].id == id)
-			continue;
-		if (cgroup_inside(fd, has[i].id))
-			return 0;
-		inner_fd = cgroup_open_id(has[i].id, inner);
-		if (inner_fd >= 0 && cgroup_inside(inner_fd, id))
-			return fail(l, -EXDEV, "%s contains %s, which has them; unload first", path,
-				    inner);
-	}
-	err = sock_links_add(l->links, l->skel->obj, fd, id);
-	if (err == -EPERM)
-		return fail(l, err,
-			    "cgroup %s: a program there or above allows none beside it; "
-			    "bpftool cgroup tree names it",
-			    path);
-	return err ? cgroup_fail(l, path, err) : 0;
-}
-
 static int attach(struct loading *l, const struct sock_load_opts *o)
 {
 	static const char *const root[] = { NULL };
@@ -303,8 +260,9 @@ static int attach(struct loading *l, const struct sock_load_opts *o)
 			    "every cgroup it was on has been removed; unload first, "
 			    "or give --cgroup");
 	err = l->over ? sock_links_fill(l->links, l->skel->obj) : 0;
-	for (size_t i = 0; i < n_add && !err; i++)
-		err = add_cgroup(l, add[i], has, n);
+	err = err
+		      ?: sock_cgroups_add(l->links, l->skel->obj, add, n_add, has, n, l->err,
+					  l->err_size);
 	l->added = sock_links_count(l->links) != before;
 	if (err)
 		return err;

@@ -4,10 +4,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include "../../bpf/sockiter.h"
 #include "../util.h"
 #include "sock_owner.h"
+
+#define BATCH 4096
 
 static void read_comm(int pid_fd, char comm[16])
 {
@@ -75,11 +78,19 @@ int sock_owners_write(int map)
 	return err == -E2BIG || err == -ENOMEM ? 0 : err; /* as many as there is room for */
 }
 
+/* In batches: to look for the first key again and again walks over more and more empty buckets. */
 void sock_owners_clear(int map)
 {
-	__u64 key;
+	_cleanup_free_ struct kcm_sk_owner *owners = calloc(BATCH, sizeof(*owners));
+	_cleanup_free_ __u64 *keys = calloc(BATCH, sizeof(*keys));
+	__u32 at, n;
 
-	while (!bpf_map_get_next_key(map, NULL, &key))
-		if (bpf_map_delete_elem(map, &key) && errno != ENOENT)
-			return;
+	if (!owners || !keys)
+		return;
+	for (bool first = true;; first = false) {
+		n = BATCH;
+		if (bpf_map_lookup_and_delete_batch(map, first ? NULL : &at, &at, keys, owners, &n,
+						    NULL))
+			return; /* ENOENT: that was the last of it */
+	}
 }

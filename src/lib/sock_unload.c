@@ -36,8 +36,15 @@ int kcm_sock_unload(char *note, size_t size)
 	int err = kcm_pin_path(path, sizeof(path), "sock", SOCK_INSTANCE, NULL);
 
 	*note = '\0';
-	if (err || access(path, F_OK))
-		return err ? err : -errno;
+	if (err)
+		return err;
+	if (access(path, F_OK)) {
+		int lock = kcm_pin_lock(); /* clears what a killed process left */
+
+		if (lock >= 0)
+			close(lock);
+		return -ENOENT;
+	}
 	links = sock_links_new();
 	if (!links)
 		return -ENOMEM;
