@@ -179,14 +179,6 @@ static __always_inline void udp_count(struct __sk_buff *ctx, const struct kcm_pk
 
 /* ---- segments ---- */
 
-/* For the framing program, in skb->cb: where the state is, and what the headers said. */
-static __always_inline void frame_args(struct __sk_buff *ctx, const struct kcm_pkt *p, __u32 slot)
-{
-	ctx->cb[0] = slot;
-	ctx->cb[1] = p->seq;
-	ctx->cb[2] = p->off;
-}
-
 SEC("cgroup_skb/egress")
 int kcm_sk_egress(struct __sk_buff *ctx)
 {
@@ -259,7 +251,7 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 		return 1;
 	if (ref.hot->frame && !(ref.hot->frame_dead & 1)) {
 		frame_args(ctx, &p, ref.slot);
-		bpf_tail_call(ctx, &kcm_sk_tx, ref.hot->frame);
+		frame_call(ctx, &kcm_sk_tx, ref.hot->frame);
 		/* The framing was taken away. */
 		ref.hot->frame_dead |= 1;
 	}
@@ -300,7 +292,7 @@ static __always_inline void early_note(struct __sk_buff *ctx, const struct kcm_p
 	hot->frame = framing_of(p->dport, KCM_SK_TCP);
 	if (hot->frame) {
 		frame_args(ctx, p, slot);
-		bpf_tail_call(ctx, &kcm_sk_rx, hot->frame);
+		frame_call(ctx, &kcm_sk_rx, hot->frame);
 		hot->frame_dead |= 2;
 	}
 	hot->rx_bytes = p->len;
@@ -369,7 +361,7 @@ int kcm_sk_ingress(struct __sk_buff *ctx)
 		return 1;
 	if (hot->frame && !(hot->frame_dead & 2)) {
 		frame_args(ctx, &p, slot);
-		bpf_tail_call(ctx, &kcm_sk_rx, hot->frame);
+		frame_call(ctx, &kcm_sk_rx, hot->frame);
 		hot->frame_dead |= 2;
 	}
 	rx_count(hot, &p);
