@@ -4,6 +4,7 @@
 #include "cmd_sock.h"
 #include "lib/cgroup.h"
 #include "lib/sock_load.h"
+#include "lib/sock_sweep.h"
 #include "system.h"
 
 static int load_default(char *err, size_t size)
@@ -54,6 +55,7 @@ static int status(const char *instance, struct out *out)
 	struct sock_cgroup list[SOCK_CGROUPS];
 	int n = kcm_sock_cgroups(list, SOCK_CGROUPS), gone;
 	_cleanup_free_ char *text = NULL;
+	struct sock_sweep total;
 	struct sock_view v;
 	size_t size;
 	FILE *f;
@@ -70,7 +72,14 @@ static int status(const char *instance, struct out *out)
 	out_i64(out, "cgroups_removed", gone);
 	if (!sock_view_open(&v, false)) {
 		out_u64(out, "slots", v.ctl->cfg.slots);
+		out_u64(out, "beyond_slots", v.ctl->beyond);
+		out_u64(out, "without_storage", v.ctl->no_storage);
 		sock_view_close(&v);
+	}
+	if (!kcm_sock_swept(&total)) {
+		out_u64(out, "adopted", total.adopted);
+		out_u64(out, "adopted_without_slot", total.unslotted);
+		out_u64(out, "swept", total.swept);
 	}
 	return 0;
 }

@@ -97,6 +97,20 @@ static int add_cgroups(struct adding *l, const struct given *all, size_t n_all,
 	return 0;
 }
 
+int sock_cgroups_check(const char *const *names, size_t n, char *err, size_t size)
+{
+	struct adding l = { .err = err, .err_size = size };
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_fd_ int fd = cgroup_open(names[i], path, NULL);
+
+		if (fd < 0)
+			return cgroup_fail(&l, path, fd);
+	}
+	return 0;
+}
+
 int sock_cgroups_add(struct sock_links *links, const struct bpf_object *obj,
 		     const char *const *names, size_t n_names, const struct sock_cgroup *has, int n,
 		     char *err, size_t size)

@@ -5,6 +5,9 @@
 
 #include "sock_attach.h"
 
+/* Can all of them be opened? Return: 0, or -errno and a line in @err. */
+int sock_cgroups_check(const char *const *names, size_t n, char *err, size_t size);
+
 /**
  * sock_cgroups_add() - attach to more cgroups, of which none may lie in another: both would count
  * @names: as for cgroup_open(). One inside another of them, or of @has, needs nothing.

@@ -296,8 +296,10 @@ static int begin(struct loading *l, const struct sock_load_opts *o)
 
 static int try_load(struct loading *l, const struct sock_load_opts *o)
 {
-	int err = begin(l, o);
+	/* First what takes no time: the verifier does. */
+	int err = sock_cgroups_check(o->cgroups, o->n_cgroups, l->err, l->err_size);
 
+	err = err ?: begin(l, o);
 	err = err ?: configure(l);
 	err = err ?: load(l);
 	if (err || o->trial)

@@ -223,6 +223,32 @@ int kcm_sock_sweep(struct sock_sweep *result, char *err, size_t size)
 	return ret;
 }
 
+int kcm_sock_swept(struct sock_sweep *total)
+{
+	struct sweeping s = { .sweep_fd = -1 };
+	struct kcm_sk_sweep all = { 0 };
+	int err = kcm_pin_path(s.dir, sizeof(s.dir), "sock", SOCK_INSTANCE, NULL);
+
+	*total = (struct sock_sweep){ 0 };
+	err = err ?: sock_view_open(&s.v, false);
+	if (err)
+		return err;
+	s.sweep_fd = open_pin(&s, "kcm_sk_sweep");
+	err = s.sweep_fd < 0 ? s.sweep_fd : read_sweep(&s, &all);
+	*total = (struct sock_sweep){
+		.met = all.met,
+		.adopted = all.adopted,
+		.listeners = all.listeners,
+		.unslotted = all.unslotted,
+		.refused = all.refused,
+		.swept = s.v.ctl->swept,
+	};
+	if (s.sweep_fd >= 0)
+		close(s.sweep_fd);
+	sock_view_close(&s.v);
+	return err;
+}
+
 int kcm_sock_each_netns(int file)
 {
 	char dir[KCM_PIN_PATH];

@@ -29,6 +29,9 @@ struct sock_sweep {
  */
 int kcm_sock_sweep(struct sock_sweep *result, char *err, size_t size);
 
+/* What all sweeps since load came to, without the namespaces. Return: 0 or -errno. */
+int kcm_sock_swept(struct sock_sweep *total);
+
 /* Run an iterator (enum sock_iter_file) in every namespace. Return: 0 or the first -errno. */
 int kcm_sock_each_netns(int file);
 
