@@ -154,7 +154,8 @@ int kcm_sk_setopt(struct bpf_sockopt *ctx)
 		return 1;
 	}
 	sk = ctx->sk;
-	if (!sk || !opt_kept(sk) ||
+	/* Below 0: a program of a cgroup further down has done it. */
+	if (!sk || !opt_kept(sk) || ctx->optlen < 0 ||
 	    (ctx->optname != KCM_SO_LABEL && ctx->optname != KCM_SO_GENERATION))
 		return 1; /* the kernel says ENOPROTOOPT */
 	err = opt_set(ctx, sk);

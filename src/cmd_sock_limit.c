@@ -19,13 +19,25 @@ static int usage(const char *where, const char *why, const char *next, const cha
 
 /* ---- words ---- */
 
+/* "10Mbit", "10M" as everywhere, and "10MB/s", of 10^6 bytes. */
+static bool rate_of(const char *text, uint64_t *rate)
+{
+	size_t n = strlen(text);
+	char bits[32];
+
+	if (n < 4 || n > 24 || !streq(text + n - 3, "B/s"))
+		return sock_text_rate(text, rate);
+	snprintf(bits, sizeof(bits), "%.*sbit", (int)n - 3, text);
+	return sock_text_rate(bits, rate) && !__builtin_mul_overflow(*rate, (uint64_t)8, rate);
+}
+
 static int read_rate(const char *text, struct kcm_sk_rule *r)
 {
 	uint64_t rate;
 
 	if (r->rate_bytes)
 		return usage("rate", "it is given twice", NEXT, "cannot limit");
-	if (!sock_text_rate(text, &rate) || rate < RATE_MIN || rate > RATE_MAX)
+	if (!rate_of(text, &rate) || rate < RATE_MIN || rate > RATE_MAX)
 		return report(PROBLEM(.code = KCM_EXIT_USAGE, .where = "rate",
 				      .why = "no rate from 8kbit to 34Gbit",
 				      .next = "rate=10Mbit, rate=1.5Gbit, rate=10MB/s"),

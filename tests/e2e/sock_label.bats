@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # Labels of sockets: by setsockopt(), by libkcm, by operators, and by all of them at once.
 # All sockets are of this test, in its cgroup; nothing else is killed than what it started.
-bats_require_minimum_version 1.5.0
 # shellcheck disable=SC2154 # stderr of run --separate-stderr
+bats_require_minimum_version 1.5.0
 load common
 
 CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_label_$$
