@@ -53,7 +53,7 @@ static int load_failed(int err, const char *why)
 	if (err == -ENOMEM || err == -E2BIG)
 		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = SOCK_PIN_DIR,
 				      .why = why[0] ? why : log_errno(err),
-				      .next = "kcmtool sock load --sockets with less"),
+				      .next = "free memory, or load --sockets with less"),
 			      "cannot load sock");
 	code = feature_explain(sock_system.needs, "cannot load sock");
 	if (code)

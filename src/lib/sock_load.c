@@ -27,8 +27,9 @@ struct loading {
 	struct sock_links *links;
 	struct kcm_pin_txn txn;
 	__u32 slots;
-	bool over; /* over a running version: its maps are kept */
-	bool same; /* and its programs are the same */
+	struct kcm_sk_cfg cfg; /* the skeleton lets go of its copy when it is loaded */
+	bool over;	       /* over a running version: its maps are kept */
+	bool same;	       /* and its programs are the same */
 	bool switched;
 	bool added;
 	char *err;
@@ -114,21 +115,22 @@ static int reuse_maps(struct loading *l)
 static int configure(struct loading *l)
 {
 	int cpus = libbpf_num_possible_cpus(), err;
-	struct kcm_sk_cfg cfg;
 
 	if (cpus < 0)
 		return fail(l, cpus, "number of CPUs: %s", strerror(-cpus));
 	l->skel = sock__open();
 	if (!l->skel)
 		return fail(l, -errno, "open BPF object: %s", strerror(errno));
-	cfg = (struct kcm_sk_cfg){
+	l->cfg = (struct kcm_sk_cfg){
 		.slots = l->slots,
 		.slot_mask = l->slots - 1,
 		.cpus = (__u32)cpus,
 	};
-	memcpy((void *)&l->skel->rodata->kcm_sk_cfg, &cfg, sizeof(cfg));
-	err = bpf_map__set_max_entries(l->skel->maps.kcm_sk_hot, cfg.slots + cfg.cpus);
-	err = err ?: bpf_map__set_max_entries(l->skel->maps.kcm_sk_more, cfg.slots + cfg.cpus);
+	memcpy((void *)&l->skel->rodata->kcm_sk_cfg, &l->cfg, sizeof(l->cfg));
+	err = bpf_map__set_max_entries(l->skel->maps.kcm_sk_hot, l->cfg.slots + l->cfg.cpus);
+	err = err
+		      ?: bpf_map__set_max_entries(l->skel->maps.kcm_sk_more,
+						  l->cfg.slots + l->cfg.cpus);
 	if (err)
 		return fail(l, err, "size maps: %s", strerror(-err));
 	return l->over ? reuse_maps(l) : 0;
@@ -136,7 +138,7 @@ static int configure(struct loading *l)
 
 static int write_ctl(struct loading *l)
 {
-	struct kcm_sk_ctl ctl = { .cfg = l->skel->rodata->kcm_sk_cfg };
+	struct kcm_sk_ctl ctl = { .cfg = l->cfg };
 
 	if (bpf_map_update_elem(bpf_map__fd(l->skel->maps.kcm_sk_ctl), &(__u32){ 0 }, &ctl,
 				BPF_ANY))
@@ -147,7 +149,6 @@ static int write_ctl(struct loading *l)
 static int load(struct loading *l)
 {
 	int err = sock__load(l->skel);
-	struct kcm_sk_cfg cfg;
 
 	if (err == -ENOMEM || err == -E2BIG)
 		return fail(l, err, "%u slots: %s", l->slots, strerror(-err));
@@ -156,9 +157,8 @@ static int load(struct loading *l)
 	err = l->over ? 0 : write_ctl(l);
 	if (err)
 		return err;
-	cfg = l->skel->rodata->kcm_sk_cfg;
-	return sock_iter_load(&l->iter, l->skel->obj, &cfg, l->over ? l->txn.final : NULL, l->err,
-			      l->err_size);
+	return sock_iter_load(&l->iter, l->skel->obj, &l->cfg, l->over ? l->txn.final : NULL,
+			      l->err, l->err_size);
 }
 
 static int pin_objects(struct loading *l)
