@@ -10,7 +10,7 @@ teardown() {
 
 @test "load, status, unload" {
 	run -7 kcm status
-	run -0 kcm -j load
+	run -0 kcm -j load mux
 	jq -e '.loaded[0] | .system == "mux" and .name == "default" and .result == "loaded"' <<<"$output"
 	run -0 kcm -j status
 	jq -e '.instances[0] | .state == "ready" and .users == 0' <<<"$output"
@@ -19,10 +19,20 @@ teardown() {
 	nothing_pinned
 }
 
+@test "load without a name: every system, and unload takes every one away" {
+	run -0 --separate-stderr kcm -j load
+	jq -e '[.loaded[] | "\(.system) \(.result)"] == ["mux loaded", "sock loaded"]' <<<"$output"
+	kcm -j status | jq -e '[.instances[] | "\(.system) \(.state)"] == ["mux ready", "sock ready"]'
+	run -0 --separate-stderr kcm -j load
+	jq -e 'all(.loaded[]; .result == "already loaded")' <<<"$output"
+	kcm unload
+	nothing_pinned
+}
+
 @test "load twice: the second says so and changes nothing" {
-	kcm load
+	kcm load mux
 	before=$(bpftool -j map show pinned $PINS/mux/default/layout | jq .id)
-	run -0 kcm -j load
+	run -0 kcm -j load mux
 	jq -e '.loaded[0].result == "already loaded"' <<<"$output"
 	[[ $(bpftool -j map show pinned $PINS/mux/default/layout | jq .id) == "$before" ]]
 }
@@ -34,14 +44,14 @@ teardown() {
 }
 
 @test "plain bpftool reads the layout with its field names" {
-	kcm load
+	kcm load mux
 	bpftool -j map dump pinned $PINS/mux/default/layout |
 		jq -e '.[0].formatted.value | .layout >= 1 and .created_s > 0'
 	bpftool map show pinned $PINS/mux/default/layout | grep -q 'name kcm_layout'
 }
 
 @test "unload while in use is refused with who uses it; --force unloads" {
-	kcm load
+	kcm load mux
 	coproc HOLD { exec "$BUILD/tests/pin_helper" hold $PINS/mux/default/layout; }
 	holder=$HOLD_PID
 	read -r _ <&"${HOLD[0]}"
@@ -62,7 +72,7 @@ teardown() {
 	coproc HOLD { exec "$BUILD/tests/pin_helper" hold $PINS/mux/default/layout; }
 	holder=$HOLD_PID
 	read -r id <&"${HOLD[0]}"
-	run -0 kcm -j load
+	run -0 kcm -j load mux
 	jq -e '.loaded[0].result == "upgraded"' <<<"$output"
 	kcm -j status | jq -e '.instances[0] | .state == "ready" and .users == 0'
 	bpftool map dump id "$id"
@@ -72,21 +82,21 @@ teardown() {
 
 @test "a newer layout is left alone" {
 	"$BUILD/tests/pin_helper" make 1000000
-	run -1 kcm load
+	run -1 kcm load mux
 	[[ $output == *"a newer kcmtool has loaded it"* ]]
 	kcm -j status | jq -e '.instances[0].state == "newer layout"'
 }
 
 @test "a directory that some other program left in the place is replaced" {
 	mkdir -p $PINS/mux/default
-	run -0 kcm -j load
+	run -0 kcm -j load mux
 	jq -e '.loaded[0].result == "upgraded"' <<<"$output"
 	kcm -j status | jq -e '.instances[0].state == "ready"'
 }
 
 @test "four loads at the same time: one loads, the others find it loaded" {
 	for i in 1 2 3 4; do
-		kcm -j load >"$BATS_TEST_TMPDIR/$i" 3>&- &
+		kcm -j load mux >"$BATS_TEST_TMPDIR/$i" 3>&- &
 		pids[i]=$!
 	done
 	for i in 1 2 3 4; do wait "${pids[i]}"; done
@@ -124,12 +134,12 @@ whole_or_nothing() {
 	tried=0
 	for call in "${SYSCALLS[@]}"; do
 		kcm unload >/dev/null
-		n=$(count_calls "$call" "$KCMTOOL" load)
+		n=$(count_calls "$call" "$KCMTOOL" load mux)
 		for ((i = 1; i <= n; i++)); do
 			kcm unload >/dev/null
-			killed_at "$call" "$i" "$KCMTOOL" load
+			killed_at "$call" "$i" "$KCMTOOL" load mux
 			whole_or_nothing
-			kcm load >/dev/null
+			kcm load mux >/dev/null
 			kcm -j status | jq -e '.instances[0].state == "ready"' >/dev/null
 			[[ ! -e $PINS/stage+ ]]
 			((tried += 1))
@@ -143,12 +153,12 @@ whole_or_nothing() {
 	tried=0
 	for call in bpf mkdir renameat2 flock; do
 		kcm unload >/dev/null
-		n=$(count_calls "$call" "$KCMTOOL" load)
+		n=$(count_calls "$call" "$KCMTOOL" load mux)
 		for ((i = 1; i <= n; i++)); do
 			kcm unload >/dev/null
 			status=0
 			strace -f -o /dev/null -e trace="$call" -e inject="$call:error=ENOMEM:when=$i" \
-				"$KCMTOOL" load >/dev/null 2>"$BATS_TEST_TMPDIR/err" || status=$?
+				"$KCMTOOL" load mux >/dev/null 2>"$BATS_TEST_TMPDIR/err" || status=$?
 			if ((status)); then
 				# Before main() the dynamic linker speaks for itself.
 				echo "failed $call $i: $(<"$BATS_TEST_TMPDIR/err")" >&2
@@ -157,7 +167,7 @@ whole_or_nothing() {
 			else
 				kcm -j status | jq -e '.instances[0].state == "ready"' >/dev/null
 			fi
-			kcm load >/dev/null
+			kcm load mux >/dev/null
 			((tried += 1))
 		done
 	done
@@ -167,10 +177,10 @@ whole_or_nothing() {
 @test "unload killed before any of its system calls: whole or nothing, and the next unload works" {
 	tried=0
 	for call in "${SYSCALLS[@]}"; do
-		kcm load >/dev/null
+		kcm load mux >/dev/null
 		n=$(count_calls "$call" "$KCMTOOL" unload)
 		for ((i = 1; i <= n; i++)); do
-			kcm load >/dev/null
+			kcm load mux >/dev/null
 			killed_at "$call" "$i" "$KCMTOOL" unload
 			whole_or_nothing
 			kcm unload >/dev/null
@@ -186,13 +196,13 @@ whole_or_nothing() {
 	tried=0
 	for call in "${SYSCALLS[@]}"; do
 		"$BUILD/tests/pin_helper" make 0
-		n=$(count_calls "$call" "$KCMTOOL" load)
+		n=$(count_calls "$call" "$KCMTOOL" load mux)
 		for ((i = 1; i <= n; i++)); do
 			kcm unload --force >/dev/null
 			"$BUILD/tests/pin_helper" make 0
-			killed_at "$call" "$i" "$KCMTOOL" load
+			killed_at "$call" "$i" "$KCMTOOL" load mux
 			kcm -j status | jq -e '.instances[0].state | . == "ready" or . == "older layout"' >/dev/null
-			kcm load >/dev/null
+			kcm load mux >/dev/null
 			kcm -j status | jq -e '.instances[0].state == "ready"' >/dev/null
 			((tried += 1))
 		done
@@ -202,7 +212,7 @@ whole_or_nothing() {
 }
 
 @test "the lock of another process is waited for" {
-	kcm load
+	kcm load mux
 	coproc LOCK { exec "$BUILD/tests/pin_helper" lock; }
 	holder=$LOCK_PID
 	read -r locked <&"${LOCK[0]}"
