@@ -143,6 +143,15 @@ static __always_inline int opt_set(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 	return 0;
 }
 
+/* Newer verifiers want to see that it is an errno. */
+static __always_inline void opt_result(long err)
+{
+	asm volatile("" : "+r"(err));
+	if (err > 0 || err < -4095)
+		err = -KCM_EINVAL;
+	bpf_set_retval(err);
+}
+
 SEC("cgroup/setsockopt")
 int kcm_sk_setopt(struct bpf_sockopt *ctx)
 {
@@ -160,7 +169,7 @@ int kcm_sk_setopt(struct bpf_sockopt *ctx)
 		return 1; /* the kernel says ENOPROTOOPT */
 	err = opt_set(ctx, sk);
 	if (err)
-		bpf_set_retval(err);
+		opt_result(err);
 	ctx->optlen = -1; /* not for the kernel */
 	return 1;
 }
@@ -220,7 +229,7 @@ int kcm_sk_getopt(struct bpf_sockopt *ctx)
 		err = opt_generation(ctx, sk);
 	else
 		return 1;
-	bpf_set_retval(err);
+	opt_result(err);
 	return 1;
 }
 

@@ -3,8 +3,6 @@
 #ifndef KCM_SOCKITER_ROW_BPF_H
 #define KCM_SOCKITER_ROW_BPF_H
 
-#define ROW_TRIES 3
-
 /* Loads before it are done before those behind it: an atomic that returns a value is a barrier. */
 #define row_barrier()                             \
 	do {                                      \
@@ -156,6 +154,29 @@ static __always_inline void row_finish(struct kcm_sk_row *r)
 	kcm_row_addr(r, 1);
 }
 
+/* Return: 1 the labels are whole, 0 not: again. */
+static __noinline int row_copy(struct kcm_sk_row *r, const struct kcm_sk_hot *hot,
+			       const struct kcm_sk_more *more, __u32 slot)
+{
+	__u32 seq;
+	__u64 tag = hot->tag;
+
+	row_barrier();
+	seq = *(volatile __u32 *)&more->info.label_seq;
+	row_barrier();
+	sock_view(&r->sock, hot, more, tag, slot);
+	row_barrier();
+	return !(seq & 1) && *(volatile __u32 *)&more->info.label_seq == seq;
+}
+
+/* No loop: Linux 6.1 takes none that begins right behind a call. */
+static __always_inline void row_copy_try(struct kcm_sk_row *r, const struct kcm_sk_hot *hot,
+					 const struct kcm_sk_more *more, __u32 slot)
+{
+	if (!row_copy(r, hot, more, slot) && !row_copy(r, hot, more, slot))
+		row_copy(r, hot, more, slot);
+}
+
 /*
  * Copy a slot. Counters go on meanwhile, but what is copied is one socket's: the tag is the same
  * before and after, and no cookie comes back. Labels are whole, too. Return: 1, or 0: free.
@@ -171,19 +192,9 @@ static __always_inline int row_slot(struct kcm_sk_row *r, __u32 slot)
 	tag = *(volatile __u64 *)&hot->tag;
 	if (!tag || tag & KCM_TAG_BUSY)
 		return 0;
-	for (int i = 0; i < ROW_TRIES; i++) {
-		__u32 seq;
-
-		row_barrier();
-		seq = *(volatile __u32 *)&more->info.label_seq;
-		row_barrier();
-		sock_view(&r->sock, hot, more, tag, slot);
-		row_barrier();
-		if (*(volatile __u64 *)&hot->tag != tag)
-			return 0;
-		if (!(seq & 1) && *(volatile __u32 *)&more->info.label_seq == seq)
-			break;
-	}
+	row_copy_try(r, hot, more, slot);
+	if (*(volatile __u64 *)&hot->tag != tag || r->sock.cookie != tag)
+		return 0;
 	row_finish(r);
 	return 1;
 }
@@ -195,15 +206,7 @@ static __always_inline int row_store(struct kcm_sk_row *r, struct sock *sk,
 	/* A closed socket's memory is given back some time after close(). */
 	if (store->hot.state == KCM_SK_NEW || sk->__sk_common.skc_state == KCM_SK_CLOSE)
 		return 0;
-	for (int i = 0; i < ROW_TRIES; i++) {
-		__u32 seq = *(volatile __u32 *)&store->more.info.label_seq;
-
-		row_barrier();
-		sock_view(&r->sock, &store->hot, &store->more, store->hot.tag, KCM_SK_SLOT_NONE);
-		row_barrier();
-		if (!(seq & 1) && *(volatile __u32 *)&store->more.info.label_seq == seq)
-			break;
-	}
+	row_copy_try(r, &store->hot, &store->more, KCM_SK_SLOT_NONE);
 	/* Where the kernel does not let us have STATE_CB, only the socket knows. */
 	if (r->sock.proto == KCM_SK_TCP)
 		r->sock.state = sk->__sk_common.skc_state;

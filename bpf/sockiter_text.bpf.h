@@ -75,58 +75,68 @@ static __always_inline __u32 utf8_here(const volatile __u8 *from)
 	return more;
 }
 
+struct text_run {
+	struct kcm_sk_scratch *s;
+	char *to;
+	int json;
+};
+
+/* One byte of s->from. Its state is in the scratch: one look of the verifier is enough. */
+static long text_byte(__u32 i, struct text_run *r)
+{
+	struct kcm_sk_scratch *s = r->s;
+	__u32 c, here = s->at, rest = s->whole;
+	char *to = r->to;
+
+	if (i >= KCM_SK_VALUE)
+		return 1;
+	c = s->from[i];
+	if (!c || here > KCM_SK_TEXT - TEXT_ROOM)
+		return 1;
+	if (!rest && c >= 0x80) {
+		rest = utf8_here(s->from + i);
+		rest += !!rest; /* and this byte */
+	}
+	if (rest || (c >= 0x20 && c < 0x7f && !(r->json && (c == '"' || c == '\\')))) {
+		to[here] = c;
+		s->at = here + 1;
+		s->whole = rest ? rest - 1 : 0;
+	} else if (!r->json) {
+		to[here] = '?';
+		s->at = here + 1;
+	} else if (c == '"' || c == '\\') {
+		to[here] = '\\';
+		to[here + 1] = c;
+		s->at = here + 2;
+	} else {
+		to[here] = '\\';
+		to[here + 1] = 'u';
+		to[here + 2] = '0';
+		to[here + 3] = '0';
+		to[here + 4] = hex_digit(c >> 4);
+		to[here + 5] = hex_digit(c);
+		s->at = here + 6;
+	}
+	return 0;
+}
+
 /*
  * text[which] = comm (0), key (odd) or value (even) of a label, without what would break the
  * output. A function: verified once.
  */
 __noinline int kcm_row_text(struct kcm_sk_scratch *s, __u32 which, int json)
 {
-	volatile __u32 *at, *whole;
-	volatile __u8 *from;
-	char *to;
+	struct text_run r = { .s = s, .json = json };
 
 	if (!s || which >= KCM_SK_TEXTS)
 		return -1;
-	to = s->text[which];
-	at = &s->at;
-	whole = &s->whole;
-	from = s->from;
-	*at = 0;
-	*whole = 0;
+	r.to = s->text[which];
+	s->at = 0;
+	s->whole = 0;
 	for (__u32 i = 0; i < KCM_SK_VALUE; i++)
-		from[i] = byte_at(&s->row, which, i);
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < KCM_SK_VALUE; i++) {
-		__u32 c = from[i], here = *at, rest = *whole;
-
-		if (!c || here > KCM_SK_TEXT - TEXT_ROOM)
-			break;
-		if (!rest && c >= 0x80) {
-			rest = utf8_here(from + i);
-			rest += !!rest; /* and this byte */
-		}
-		if (rest || (c >= 0x20 && c < 0x7f && !(json && (c == '"' || c == '\\')))) {
-			to[here] = c;
-			*at = here + 1;
-			*whole = rest ? rest - 1 : 0;
-		} else if (!json) {
-			to[here] = '?';
-			*at = here + 1;
-		} else if (c == '"' || c == '\\') {
-			to[here] = '\\';
-			to[here + 1] = c;
-			*at = here + 2;
-		} else {
-			to[here] = '\\';
-			to[here + 1] = 'u';
-			to[here + 2] = '0';
-			to[here + 3] = '0';
-			to[here + 4] = hex_digit(c >> 4);
-			to[here + 5] = hex_digit(c);
-			*at = here + 6;
-		}
-	}
-	to[*at & TEXT_MASK] = '\0';
+		s->from[i] = byte_at(&s->row, which, i);
+	bpf_loop(KCM_SK_VALUE, text_byte, &r, 0);
+	r.to[s->at & TEXT_MASK] = '\0';
 	return 0;
 }
 
