@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Labels of sockets: by setsockopt(), by libkcm, by operators, and by all of them at once.
 # All sockets are of this test, in its cgroup; nothing else is killed than what it started.
-# shellcheck disable=SC2154 # stderr of run --separate-stderr
+# shellcheck disable=SC2016,SC2154 # $IN is for another shell; stderr of run --separate-stderr
 bats_require_minimum_version 1.5.0
 load common
 
@@ -31,13 +31,14 @@ teardown() {
 load_sock() { kcm sock load --cgroup "$CGROUP" "$@" >/dev/null; }
 
 # inside COMMAND...: in the cgroup of the test
-inside() { bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$CGROUP" "$@"; }
+IN='echo $$ >"$0/cgroup.procs" && exec "$@"'
+inside() { bash -c "$IN" "$CGROUP" "$@"; }
 
 # start NAME COMMAND...: there, in the background; its pid in $PID, its output in $T/NAME
 start() {
 	local name=$1
 	shift
-	inside "$@" >"$T/$name" 2>&1 3>&- &
+	bash -c "$IN" "$CGROUP" "$@" >"$T/$name" 2>&1 3>&- &
 	PID=$!
 	pids+=("$PID")
 }
@@ -61,7 +62,7 @@ tagged_server() {
 
 # A client in the cgroup that says what it is told to, a line each: say WORDS..., its answer in $SAID
 connect() {
-	coproc CLIENT { inside python3 -c '
+	coproc CLIENT { exec bash -c "$IN" "$CGROUP" python3 -c '
 import socket, sys
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1]))).makefile("rw")
 for line in sys.stdin:

@@ -13,7 +13,7 @@ NO_PACE=18446744073709551615
 setup() {
 	mkdir "$CGROUP"
 	kcm sock load --cgroup "$CGROUP" >/dev/null
-	coproc PEER { bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$CGROUP" \
+	coproc PEER { exec bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$CGROUP" \
 		python3 "$ROOT/tests/e2e/sock_limit_peer.py" 3>&-; }
 	peer=$PEER_PID
 }
@@ -178,7 +178,7 @@ limits() { kcm -j sock limit "$@"; }
 @test "another network namespace: live connections there are limited, and set free" {
 	kill "$peer"
 	wait "$peer" || true
-	coproc PEER { bash -c 'echo $$ >"$0/cgroup.procs" && exec unshare -n bash -c \
+	coproc PEER { exec bash -c 'echo $$ >"$0/cgroup.procs" && exec unshare -n bash -c \
 		"ip link set lo up && exec python3 \"\$0\"" "$1"' "$CGROUP" \
 		"$ROOT/tests/e2e/sock_limit_peer.py" 3>&-; }
 	peer=$PEER_PID
