@@ -5,6 +5,9 @@
  * One request of a connection is timed at a time; which answer is its own is told by counting
  * messages, where a protocol has one answer a request, and else it is the next one. lat_pending
  * holds both, in one word: the two directions run on different CPUs.
+ *
+ * @sent_ns: TCP has read the clock for a segment it sends, and left it in the skb: another reading
+ * takes 30 ns. 0 where a segment comes.
  */
 #ifndef KCM_SOCK_LATENCY_BPF_H
 #define KCM_SOCK_LATENCY_BPF_H
@@ -18,13 +21,14 @@ static __always_inline int frame_is_paired(void)
 	       kcm_frame.kind != KCM_FRAME_WEBSOCKET;
 }
 
-static __always_inline void latency_begin(struct kcm_sk_info *info, __u64 asked, __u64 answered)
+static __always_inline void latency_begin(struct kcm_sk_info *info, __u64 sent_ns, __u64 asked,
+					  __u64 answered)
 {
 	__u64 now, pending = info->lat_pending, depth = asked - answered;
 
 	if (sides_http() && (__u32)asked == (__u32)answered)
 		return; /* it was answered before its end */
-	now = bpf_ktime_get_ns();
+	now = sent_ns ?: bpf_ktime_get_ns();
 	if (pending && (((now << 16) - pending) >> 16) < KCM_LAT_STALE_NS)
 		return;
 	/* After a time-out, or with more answers than requests, counting has no meaning. */
@@ -47,7 +51,8 @@ static __always_inline __u32 latency_bucket(__u64 ns)
 	return b;
 }
 
-static __always_inline void latency_end(struct kcm_sk_ref *ref, __u64 cookie, __u64 answered)
+static __always_inline void latency_end(struct kcm_sk_ref *ref, __u64 sent_ns, __u64 cookie,
+					__u64 answered)
 {
 	struct kcm_sk_info *info = &ref->more->info;
 	__u64 pending = info->lat_pending, ns;
@@ -56,7 +61,8 @@ static __always_inline void latency_end(struct kcm_sk_ref *ref, __u64 cookie, __
 
 	if (!pending || (__u16)(answered - pending) >= 0x8000)
 		return;
-	ns = ((bpf_ktime_get_ns() << 16) - (pending & ~0xffffULL)) >> 16;
+	ns = ((sent_ns ?: bpf_ktime_get_ns()) << 16) - (pending & ~0xffffULL);
+	ns = (__s64)ns > 0 ? ns >> 16 : 0; /* two readers of one clock may differ by a little */
 	info->lat_pending = 0;
 	info->lat_n++;
 	info->lat_ns_sum += ns;

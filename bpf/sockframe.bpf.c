@@ -342,7 +342,7 @@ static __always_inline int ref_get(struct __sk_buff *ctx, struct kcm_sk_ref *ref
 	return 0;
 }
 
-static __always_inline void latency(struct kcm_sk_ref *ref, int tx, __u64 before)
+static __always_inline void latency(struct kcm_sk_ref *ref, int tx, __u64 before, __u64 sent_ns)
 {
 	struct kcm_sk_dir *d = tx ? &ref->more->tx : &ref->more->rx;
 	struct kcm_sk_dir *other = tx ? &ref->more->rx : &ref->more->tx;
@@ -350,10 +350,10 @@ static __always_inline void latency(struct kcm_sk_ref *ref, int tx, __u64 before
 	if (d->msgs == before)
 		return;
 	if (tx == (ref->hot->role == KCM_ROLE_CLIENT))
-		latency_begin(&ref->more->info, d->msgs,
+		latency_begin(&ref->more->info, sent_ns, d->msgs,
 			      sides_http() ? ref->more->info.http_answered : other->msgs);
 	else
-		latency_end(ref, ref->hot->tag,
+		latency_end(ref, sent_ns, ref->hot->tag,
 			    sides_http() ? ref->more->info.http_answered : d->msgs);
 }
 
@@ -367,7 +367,7 @@ int kcm_frame_tx(struct __sk_buff *ctx)
 		return 1;
 	before = ref.more->tx.msgs;
 	segment(ctx, &ref, 1);
-	latency(&ref, 1, before);
+	latency(&ref, 1, before, ctx->tstamp);
 	return 1;
 }
 
@@ -411,6 +411,6 @@ int kcm_frame_rx(struct __sk_buff *ctx)
 	before = ref.more->rx.msgs;
 	segment(ctx, &ref, 0);
 	__sync_lock_test_and_set(&ref.more->rx.lock, 0);
-	latency(&ref, 0, before);
+	latency(&ref, 0, before, 0);
 	return 1;
 }
