@@ -477,9 +477,9 @@ screen_has() { screen | grep -qE -- "$1"; }
 keys() { tmux -L "$TMUX_SOCKET" send-keys "$@"; }
 
 start_top() { # columns lines ARGUMENT...
-	local columns=$1 lines=$2
+	local columns=$1 rows=$2
 	shift 2
-	tmux -L "$TMUX_SOCKET" -f /dev/null new-session -d -x "$columns" -y "$lines" \
+	tmux -L "$TMUX_SOCKET" -f /dev/null new-session -d -x "$columns" -y "$rows" \
 		"'$KCMTOOL' sock top $*; echo \"exit \$?\"; stty -a; sleep 60"
 	until_true screen_has 'kcmtool sock top'
 }
