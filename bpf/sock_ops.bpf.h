@@ -207,6 +207,8 @@ static __always_inline void on_passive(struct bpf_sock_ops *ctx, struct bpf_sock
 	if (conn_begin(ctx, sk, cookie, KCM_ROLE_SERVER, &ref))
 		return;
 	ref.hot->flags = 0; /* the listener's */
+	ref.hot->tx_segs = 0; /* its SYN-ACKs */
+	ref.hot->rx_segs = 0;
 	conn_bases(ctx, &ref);
 	ref.hot->frame = framing_of(ref.more->info.lport, KCM_SK_TCP);
 	early_take(ctx, &ref);
