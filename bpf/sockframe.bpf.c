@@ -32,6 +32,7 @@ static __always_inline const struct kcm_frame *framing(void)
 	return f;
 }
 
+#include "sock_win.bpf.h"
 #include "sock_sides.bpf.h"
 #include "sock_latency.bpf.h"
 #include "sock_quick.bpf.h"
@@ -41,38 +42,6 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 /* Steps of one segment; 512 KiB of tiny messages, or what a parser can make of them. */
 #define KCM_STEPS_MAX (1 << 20)
 #define KCM_STEP_MSGS 8
-#define KCM_WINDOWS   4
-
-/*
- * kcm_sk_win - windows. Key: 0 to 3, a CPU has so many because a softirq or another task may come
- * between. Value: a window. Written and read by the program that has set its busy word. Lifetime:
- * one segment.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, KCM_WINDOWS);
-	__type(key, __u32);
-	__type(value, struct kcm_sk_win);
-} kcm_sk_win SEC(".maps");
-
-static __always_inline struct kcm_sk_win *win_get(void)
-{
-	for (__u32 i = 0; i < KCM_WINDOWS; i++) {
-		__u32 key = i;
-		struct kcm_sk_win *w = bpf_map_lookup_elem(&kcm_sk_win, &key);
-
-		if (!w)
-			return NULL;
-		if (!__sync_lock_test_and_set(&w->busy, 1))
-			return w;
-	}
-	return NULL;
-}
-
-static __always_inline void win_put(struct kcm_sk_win *w)
-{
-	__sync_lock_test_and_set(&w->busy, 0);
-}
 
 struct kcm_run {
 	struct __sk_buff *skb;
@@ -111,8 +80,8 @@ static __always_inline int load(struct kcm_run *r)
 static long run_step(__u32 i, struct kcm_run *r)
 {
 	const struct kcm_frame *f = framing();
-	const int simple = (f->kind <= KCM_FRAME_VARINT || f->kind == KCM_FRAME_FIXED) &&
-			   !sides_tell();
+	const int simple =
+		(f->kind <= KCM_FRAME_VARINT || f->kind == KCM_FRAME_FIXED) && !sides_tell();
 	struct kcm_sk_win *w = r->w;
 	int ret;
 
@@ -259,7 +228,6 @@ static __always_inline void segment_look(struct __sk_buff *ctx, struct kcm_sk_re
 	r.run.sides.info = &ref->more->info;
 	r.run.sides.other = tx ? &ref->more->rx : &ref->more->tx;
 	r.run.sides.reply = tx == (ref->hot->role == KCM_ROLE_SERVER);
-
 	r.run.w = win_get();
 	if (!r.run.w) {
 		unframe(ref, d, ref->hot->tag, tx, KCM_UNFRAMED_MISSED);
