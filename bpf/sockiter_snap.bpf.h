@@ -46,7 +46,7 @@ static long snap_slot(__u32 slot, struct snap_pass *p)
 
 	if (!s)
 		return 1;
-	if (row_slot(&s->row, slot) && snap_put(&s->row, p->seen))
+	if (row_slot(s, slot) && snap_put(&s->row, p->seen))
 		p->missed++;
 	return 0;
 }
@@ -82,7 +82,7 @@ int kcm_sk_refresh(struct bpf_iter__bpf_sk_storage_map *ctx)
 	}
 	p.seen = snap_number(session);
 	if (sk && store) {
-		if (row_store(&s->row, sk, store) && snap_put(&s->row, p.seen))
+		if (row_store(s, sk, store) && snap_put(&s->row, p.seen))
 			__sync_fetch_and_add(&sweep->missed, 1);
 	} else {
 		bpf_loop(kcm_sk_cfg.slots, snap_slot, &p, 0);

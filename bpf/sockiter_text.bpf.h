@@ -268,7 +268,7 @@ static __always_inline int text_slot(struct bpf_iter__bpf_map_elem *ctx, int jso
 	s = scratch_get(ctx->meta->session_id, &index);
 	if (!s)
 		return 0;
-	if (row_slot(&s->row, slot)) {
+	if (row_slot(s, slot)) {
 		if (json)
 			json_row(seq, s);
 		else
@@ -291,7 +291,7 @@ static __always_inline int text_store(struct bpf_iter__bpf_sk_storage_map *ctx, 
 	s = scratch_get(ctx->meta->session_id, &index);
 	if (!s)
 		return 0;
-	if (row_store(&s->row, sk, store)) {
+	if (row_store(s, sk, store)) {
 		if (json)
 			json_row(seq, s);
 		else
