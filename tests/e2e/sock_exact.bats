@@ -126,3 +126,9 @@ across() { exact server-ns="$NS2" client-ns="$NS1" framed=1 port=7001 "$@"; }
 	exact fill=2000 beyond=1 conns=16 msgs=300 migrate=1
 	exact framed=1 port=7001 fill=2000 conns=16 end=kill-client unframed-ok=1
 }
+
+@test "connected UDP sockets, several threads on each" {
+	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 16 4 2000 4
+	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 16 4 2000 6
+	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 512 1 50 4
+}
