@@ -143,13 +143,16 @@ static __always_inline int opt_set(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 	return 0;
 }
 
-/* Newer verifiers want to see that it is an errno. */
+/*
+ * Newer verifiers want to see that it is an errno, in 64 bits: the helper is called by its number,
+ * because its declaration takes an int, and an int is passed without its sign.
+ */
 static __always_inline void opt_result(long err)
 {
 	asm volatile("" : "+r"(err));
 	if (err > 0 || err < -4095)
 		err = -KCM_EINVAL;
-	bpf_set_retval(err);
+	((long (*)(long))187)(err);
 }
 
 SEC("cgroup/setsockopt")
