@@ -142,15 +142,23 @@ int kcm_sk_release(struct bpf_sock *ctx)
 		return 1;
 	cookie = bpf_get_socket_cookie(ctx);
 	ref.hot = slot_find(cookie, &ref.slot);
-	if (!ref.hot)
-		return 1;
-	ref.more = slot_more(ref.slot);
-	if (!ref.more)
-		return 1;
+	if (ref.hot) {
+		ref.more = slot_more(ref.slot);
+		if (!ref.more)
+			return 1;
+	} else {
+		struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, ctx, 0, 0);
+
+		if (!store || store->hot.state != KCM_SK_ESTABLISHED)
+			return 1; /* never connected */
+		ref.hot = &store->hot;
+		ref.more = &store->more;
+	}
 	ref.hot->state = KCM_SK_CLOSE;
 	CTL_ADD(closed, 1);
 	event_send(KCM_SKE_CLOSE, ref.hot, ref.more, cookie, ref.slot, 0);
-	slot_release(ref.hot);
+	if (ref.slot != KCM_SK_SLOT_NONE)
+		slot_release(ref.hot);
 	return 1;
 }
 
