@@ -116,6 +116,12 @@ across() { exact server-ns="$NS2" client-ns="$NS1" framed=1 port=7001 "$@"; }
 	across addr=10.9.0.2 end=kill-server conns=8 unframed-ok=1
 }
 
+@test "connected UDP sockets, several threads on each" {
+	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 16 4 2000 4
+	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 16 4 2000 6
+	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 512 1 50 4
+}
+
 @test "connections beyond the slots: the same" {
 	sock_end
 	sock_begin sockets 1024
@@ -124,11 +130,12 @@ across() { exact server-ns="$NS2" client-ns="$NS1" framed=1 port=7001 "$@"; }
 	exact framed=1 port=7001 fill=2000 beyond=1 conns=16 rr=1 msgs=100 max=4000
 	exact framed=1 port=7001 fill=2000 beyond=1 conns=32 early=1 msgs=20 max=300
 	exact fill=2000 beyond=1 conns=16 msgs=300 migrate=1
+	sock_end
+	sock_begin sockets 1024 # 2,048 UDP sockets at once
+	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 1024 1 20 4
+	kcm -j sock stats | jq -e '.counters | .opened == 2048 and .closed == 2048 and .beyond >= 1024'
+	sock_end
+	sock_begin sockets 1024
+	kcm sock frame 7001 u32be
 	exact framed=1 port=7001 fill=2000 conns=16 end=kill-client unframed-ok=1
-}
-
-@test "connected UDP sockets, several threads on each" {
-	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 16 4 2000 4
-	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 16 4 2000 6
-	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 512 1 50 4
 }
