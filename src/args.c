@@ -4,27 +4,41 @@
 #include <errno.h>
 #include "cmd.h"
 
+static bool take_letters(const char *word, struct cmd_globals *g)
+{
+	if (word[0] != '-' || !word[1] || word[1 + strspn(word + 1, "jpvhV")])
+		return false;
+	if (strchr(word, 'p'))
+		g->format = OUT_JSON_PRETTY;
+	else if (strchr(word, 'j') && g->format == OUT_TEXT)
+		g->format = OUT_JSON;
+	g->verbose |= strchr(word, 'v') != NULL;
+	g->help |= strchr(word, 'h') != NULL;
+	g->version |= strchr(word, 'V') != NULL;
+	return true;
+}
+
 int cmd_globals_take(char **argv, struct cmd_globals *g)
 {
+	static const char *const names[][2] = { { "--json", "-j" },
+						{ "--pretty", "-p" },
+						{ "--verbose", "-v" },
+						{ "--help", "-h" },
+						{ "--version", "-V" } };
 	char **to = argv;
 
 	for (char **from = argv; *from; from++) {
-		if (streq(*from, "--")) {
+		const char *word = *from;
+
+		if (streq(word, "--")) {
 			while (*from)
 				*to++ = *from++;
 			break;
 		}
-		if (streq(*from, "-j") || streq(*from, "--json"))
-			g->format = g->format == OUT_TEXT ? OUT_JSON : g->format;
-		else if (streq(*from, "-p") || streq(*from, "--pretty"))
-			g->format = OUT_JSON_PRETTY;
-		else if (streq(*from, "-v") || streq(*from, "--verbose"))
-			g->verbose = true;
-		else if (streq(*from, "-h") || streq(*from, "--help"))
-			g->help = true;
-		else if (streq(*from, "-V") || streq(*from, "--version"))
-			g->version = true;
-		else
+		for (size_t i = 0; i < ARRAY_LEN(names); i++)
+			if (streq(word, names[i][0]))
+				word = names[i][1];
+		if (!take_letters(word, g))
 			*to++ = *from;
 	}
 	*to = NULL;

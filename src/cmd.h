@@ -75,7 +75,7 @@ struct cmd_globals {
 	bool help;
 	bool version;
 };
-/* Take -j -p -v -h and their long forms out of @argv (up to `--`). */
+/* Take -j -p -v -h -V (also joined: -jv) and their long forms out of @argv, up to `--`. */
 int cmd_globals_take(char **argv, struct cmd_globals *globals);
 /* Parse @argv (what follows object and verb) for @cmd. Frees with args_free(). */
 int args_parse(const struct cmd *cmd, char **argv, struct cmd_args *args);

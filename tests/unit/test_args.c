@@ -231,6 +231,44 @@ static void globals_are_taken_anywhere_before_two_dashes(void **state)
 	assert_null(argv[5]);
 }
 
+static void letters_of_globals_may_be_one_word(void **state)
+{
+	static const struct {
+		char *word;
+		struct cmd_globals want;
+	} cases[] = {
+		{ "-jp", { .format = OUT_JSON_PRETTY } },
+		{ "-pj", { .format = OUT_JSON_PRETTY } },
+		{ "-jv", { .format = OUT_JSON, .verbose = true } },
+		{ "-vh", { .verbose = true, .help = true } },
+		{ "-jV", { .format = OUT_JSON, .version = true } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char **argv = ARGV(cases[i].word, "show");
+		struct cmd_globals g = { .format = OUT_TEXT };
+
+		assert_int_equal(cmd_globals_take(argv, &g), 1);
+		assert_string_equal(argv[0], "show");
+		assert_int_equal(g.format, cases[i].want.format);
+		assert_int_equal(g.verbose, cases[i].want.verbose);
+		assert_int_equal(g.help, cases[i].want.help);
+		assert_int_equal(g.version, cases[i].want.version);
+	}
+}
+
+static void other_words_are_no_globals(void **state)
+{
+	char **argv = ARGV("-", "-jq", "-l", "jp", "-j4", "--jp", "-");
+	struct cmd_globals g = { .format = OUT_TEXT };
+
+	(void)state;
+	assert_int_equal(cmd_globals_take(argv, &g), 7);
+	assert_int_equal(g.format, OUT_TEXT);
+	assert_false(g.verbose || g.help || g.version);
+}
+
 static void the_nearest_word_is_suggested(void **state)
 {
 	static const char *const words[] = { "load", "unload", "status", "doctor", "version" };
@@ -257,6 +295,8 @@ int main(void)
 		cmocka_unit_test(numbers),
 		cmocka_unit_test(a_number_out_of_range_exits_2),
 		cmocka_unit_test(globals_are_taken_anywhere_before_two_dashes),
+		cmocka_unit_test(letters_of_globals_may_be_one_word),
+		cmocka_unit_test(other_words_are_no_globals),
 		cmocka_unit_test(the_nearest_word_is_suggested),
 	};
 
