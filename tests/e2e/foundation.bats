@@ -158,7 +158,7 @@ objects() { kcm help | sed -n '/^Objects/,/^$/s/^  \([a-z]*\) .*/\1/p'; }
 
 @test "libkcm exports what its headers declare, under a version, and nothing else" {
 	nm -D --defined-only "$BUILD/libkcm.so.0" | awk '$2 != "A" { print $3 }' | sort >"$BATS_TEST_TMPDIR/have"
-	cat "$ROOT"/src/lib/kcm.h "$ROOT"/src/lib/kcm_frame.h | tr '\n' ' ' |
+	cat "$ROOT"/src/lib/kcm*.h | tr '\n' ' ' |
 		sed 's|/\*[^*]*\*\+\([^/*][^*]*\*\+\)*/| |g' |
 		grep -oE '[a-z0-9_]+ +\**kcm_[a-z0-9_]+\(' | grep -oE 'kcm_[a-z0-9_]+\(' | tr -d '(' |
 		sed 's/$/@@KCM_0/' | sort -u >"$BATS_TEST_TMPDIR/want"
