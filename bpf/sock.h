@@ -48,6 +48,9 @@
 /* The private level of setsockopt(), and its options. See kcm_sock.h. */
 #define KCM_SOL_KCM 0x6b636d
 
+#define KCM_LAT_COARSE	0x8000U /* of lat_pending: when is as coarse as the kernel's tick */
+#define KCM_LAT_BUDGET	16 /* requests timed per connection and tick of 2^24 ns: 950 a second */
+
 #define KCM_TAG_BUSY (1ULL << 63) /* the slot is being filled */
 
 enum kcm_sk_state { /* as in the kernel, and two for UDP */
@@ -168,7 +171,7 @@ struct kcm_sk_info {
 	enum kcm_sk_unframed unframed;
 	__u32 err; /* errno the connection failed with */
 	/* one request at a time is timed: from its last byte to the last byte of its answer */
-	__u64 lat_pending; /* when << 16 | number of the answering message; 0 = none */
+	__u64 lat_pending; /* when << 16 | KCM_LAT_COARSE | number of the answer; 0 = none */
 	__u64 lat_n;
 	__u64 lat_ns_sum;
 	__u64 lat_ns_max;
@@ -187,7 +190,9 @@ struct kcm_sk_info {
 	__u32 http_answered;  /* requests that have their reply, beside 1xx */
 	__u32 label_seq;      /* odd while labels change */
 	struct kcm_sk_label label[KCM_SK_LABELS]; /* an empty key: not used */
-	__u64 reserved[5];
+	__u32 lat_tick; /* budget of readings of the clock: for this tick of 2^24 ns ... */
+	__u32 lat_left; /* ... so many are left */
+	__u64 reserved[4];
 };
 
 /* What is beside struct kcm_sk_hot in a slot. */

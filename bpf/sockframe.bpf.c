@@ -321,7 +321,7 @@ static __always_inline void latency(struct kcm_sk_ref *ref, int tx, __u64 before
 	if (d->msgs == before)
 		return;
 	if (tx == (ref->hot->role == KCM_ROLE_CLIENT))
-		latency_begin(&ref->more->info, sent_ns, d->msgs,
+		latency_begin(ref, sent_ns, d->msgs,
 			      sides_http() ? ref->more->info.http_answered : other->msgs);
 	else
 		latency_end(ref, sent_ns, ref->hot->tag,

@@ -55,7 +55,7 @@ across() { exact server-ns="$NS2" client-ns="$NS1" framed=1 port=7001 "$@"; }
 
 @test "small receive buffers" { exact framed=1 port=7001 rcvbuf=4096 conns=8 msgs=200; }
 
-@test "request and response: as many latencies as requests" {
+@test "request and response: latencies of the requests, as many as the budget allows" {
 	exact framed=1 port=7001 rr=1 conns=8 msgs=300 max=20000
 	exact framed=1 port=7004 frame=resp rr=1 conns=8 msgs=300 max=20000
 }

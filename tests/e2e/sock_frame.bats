@@ -115,12 +115,13 @@ counted() { # [why not framed any more, as JSON]
 		all($b[]; .rx_msgs == $c.asked and .tx_msgs == $c.answered and .unframed == $why)' "$T/show"
 }
 
-# Every answer was timed, within what the client saw around it.
+# Answers were timed, all or as many as the budget allows, within what the client saw around them.
 timed() {
 	jq -e --argjson c "$(cat "$T/client")" '
 		[.sockets[] | select(.role == "client")][0].latency as $a |
 		[.sockets[] | select(.role == "server")][0].latency as $b |
-		$a.n == $c.timed and $b.n == $c.timed and $b.avg_ns > 0 and
+		([$c.timed, 16] | min) as $least | $a.n >= $least and $a.n <= $c.timed and
+		$b.n >= $least and $b.n <= $c.timed and $b.avg_ns > 0 and
 		$a.avg_ns * $a.n <= $c.sum_ns + $a.n and $a.max_ns <= $c.max_ns and
 		$b.avg_ns * $b.n <= $c.sum_ns + $b.n and $b.max_ns <= $c.max_ns and
 		($a.hist | add) == $a.n' "$T/show"
