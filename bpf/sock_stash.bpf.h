@@ -8,6 +8,7 @@
 #ifndef KCM_SOCK_STASH_BPF_H
 #define KCM_SOCK_STASH_BPF_H
 
+#define KCM_STASH_JOIN (KCM_SK_STASH / 2)
 #define KCM_STASH_OLD_NS (120ULL * 1000000000) /* nobody waits so long for a retransmission */
 
 /* A free chunk, for @owner. Return: chunk, or -1. A function: verified once. */
@@ -33,6 +34,55 @@ __noinline int kcm_stash_claim(__u64 owner)
 	return -1;
 }
 
+static long stash_behind(__u32 i, struct kcm_stash_run *r)
+{
+	__u32 zero = 0, at = i & (KCM_SK_STASHES - 1);
+	struct kcm_sk_stash_heads *all = bpf_map_lookup_elem(&kcm_sk_sthead, &zero);
+	struct kcm_sk_stash_head *h;
+
+	if (!all)
+		return 1;
+	h = &all->h[at];
+	if (h->owner != r->owner || h->seq + h->len != r->next_seq || h->len > KCM_STASH_JOIN)
+		return 0;
+	r->found = at + 1;
+	return 1;
+}
+
+/*
+ * Behind a lost segment come many small ones: join them to the chunk that ends where they begin.
+ * Return: whether all @len bytes are there.
+ */
+static __always_inline int stash_join(struct __sk_buff *ctx, struct kcm_sk_dir *d, __u64 owner,
+				      __u32 seq, __u32 off, __u32 len)
+{
+	struct kcm_stash_run r = { .owner = owner, .next_seq = seq };
+	__u32 zero = 0, at, from, last = len - 1;
+	struct kcm_sk_stash_heads *all;
+	struct kcm_sk_stash_head *h;
+	struct kcm_sk_stash *c;
+
+	if (!d->stashes || len > KCM_STASH_JOIN)
+		return 0;
+	bpf_loop(KCM_SK_STASHES, stash_behind, &r, 0);
+	if (!r.found)
+		return 0;
+	all = bpf_map_lookup_elem(&kcm_sk_sthead, &zero);
+	at = r.found - 1;
+	c = bpf_map_lookup_elem(&kcm_sk_stash, &at);
+	if (!all || !c)
+		return 0;
+	h = &all->h[(r.found - 1) & (KCM_SK_STASHES - 1)];
+	from = h->len;
+	asm volatile("" : "+r"(from), "+r"(last));
+	if (from > KCM_STASH_JOIN || last >= KCM_STASH_JOIN)
+		return 0;
+	if (bpf_skb_load_bytes(ctx, off, c->bytes + from, last + 1))
+		return 0;
+	h->len = from + len;
+	return 1;
+}
+
 /* Keep @len bytes at @off of the skb, sequence number @seq. Return: 0, or -1: no space. */
 static __always_inline int stash_put(struct __sk_buff *ctx, struct kcm_sk_dir *d, __u64 owner,
 				     __u32 seq, __u32 off, __u32 len)
@@ -42,6 +92,8 @@ static __always_inline int stash_put(struct __sk_buff *ctx, struct kcm_sk_dir *d
 
 	if (!all)
 		return -1;
+	if (stash_join(ctx, d, owner, seq, off, len))
+		return 0;
 	for (int i = 0; i < 32 && len; i++) {
 		struct kcm_sk_stash_head *h;
 		struct kcm_sk_stash *c;
