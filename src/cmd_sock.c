@@ -10,7 +10,7 @@
 #define SOCK_SORT_OPTS                                                                   \
 	{ .name = "sort",                                                                \
 	  .value = "FIELD[:asc|desc]",                                                   \
-	  .help = "in this order; numbers begin with the greatest",                      \
+	  .help = "by one of sock fields; numbers begin with the greatest",              \
 	  .choices = SOCK_WORDS,                                                         \
 	  .dashed = true },                                                              \
 	{                                                                                \
@@ -33,7 +33,7 @@ static const struct cmd_opt top_opts[] = {
 	{ .name = "count", .value = "N", .help = "end after so many", .dashed = true },
 	{ .name = "sort",
 	  .value = "FIELD[:asc|desc]",
-	  .help = "by a rate (bytes_s) or what sock fields lists",
+	  .help = "by a rate (bytes_s rx_s tx_s msgs_s retrans_s) or one of sock fields",
 	  .choices = "bytes_s rx_s tx_s msgs_s retrans_s " SOCK_WORDS,
 	  .dashed = true },
 	{ .name = "limit",

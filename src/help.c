@@ -4,6 +4,8 @@
 #include "feature.h"
 #include "system.h"
 
+#define HELP_CHOICES 100 /* bytes of a list that is printed with its option */
+
 static const char globals_text[] = "Global options:\n"
 				   "  -j, --json      JSON on stdout, with \"schema\": 1\n"
 				   "  -p, --pretty    the same, indented\n"
@@ -19,6 +21,12 @@ static void option_text(const struct cmd_opt *o, char *text, size_t size)
 		snprintf(letter, sizeof(letter), "-%c, ", o->letter);
 	snprintf(text, size, "%s%s%s%s%s", letter, o->dashed ? "--" : "", o->name,
 		 o->value ? " " : "", o->value ? o->value : "");
+}
+
+/* A long list, as of the fields of a filter, has a command of its own. */
+static const char *few_choices(const struct cmd_opt *o)
+{
+	return o->choices && strlen(o->choices) <= HELP_CHOICES ? o->choices : NULL;
 }
 
 void help_synopsis(FILE *f, const struct cmd *c)
@@ -80,9 +88,11 @@ void help_cmd(FILE *f, const struct cmd *c)
 	if (c->opts && c->opts->name)
 		fputs("\nOptions:\n", f);
 	for (const struct cmd_opt *o = c->opts; o && o->name; o++) {
+		const char *choices = few_choices(o);
+
 		option_text(o, text, sizeof(text));
-		fprintf(f, "  %-24s%s%s%s%s\n", text, o->help, o->choices ? " (" : "",
-			o->choices ? o->choices : "", o->choices ? ")" : "");
+		fprintf(f, "  %-24s%s%s%s%s\n", text, o->help, choices ? " (" : "",
+			choices ? choices : "", choices ? ")" : "");
 	}
 	if (c->needs) {
 		fputs("\nNeeds: ", f);
@@ -128,7 +138,7 @@ void help_rst(FILE *f, const char *object)
 			rst_escaped(f, text);
 			fputs("\n        ", f);
 			rst_escaped(f, o->help);
-			if (o->choices) {
+			if (few_choices(o)) {
 				fputs(": ", f);
 				rst_escaped(f, o->choices);
 			}
