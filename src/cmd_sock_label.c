@@ -86,7 +86,9 @@ static int read_words(const struct cmd_args *args, struct sock_filter *f, struct
 				.next = "kcmtool sock label port 80 tenant=acme"),
 			"cannot label");
 	if (args->npos - first > SOCK_VALUES)
-		return report(PROBLEM(.code = KCM_EXIT_USAGE, .next = "16 at most"),
+		return report(PROBLEM(.code = KCM_EXIT_USAGE, .where = "label",
+				      .why = "16 in one command, and a socket has at most 4",
+				      .next = "kcmtool sock label --help"),
 			      "too many labels");
 	for (l->n = 0; first + l->n < args->npos; l->n++) {
 		code = read_label(args->pos[first + l->n], &l->label[l->n]);

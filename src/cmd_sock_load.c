@@ -16,7 +16,7 @@ const struct cmd_opt sock_load_opts[] = {
 	  .many = true },
 	{ .name = "sockets",
 	  .value = "N",
-	  .help = "connections that have a fast slot, 16k; a power of two" },
+	  .help = "slots, 16k, rounded up to a power of two; twice the connections is good" },
 	{ .name = "optmem",
 	  .help = "raise net.core.optmem_max to 128 KiB until unload",
 	  .dashed = true },
@@ -47,7 +47,7 @@ static int load_failed(int err, const char *why)
 	case -ENOTDIR:
 	case -ENOTTY:
 		return report(PROBLEM(.code = KCM_EXIT_CONFIG, .why = why, .where = "cgroup",
-				      .next = "--cgroup DIR of cgroup2"),
+				      .next = "--cgroup DIR, a directory of cgroup2"),
 			      "cannot load sock");
 	}
 	if (err == -ENOMEM || err == -E2BIG)
@@ -93,7 +93,7 @@ int sock_load(const struct cmd_args *args)
 	o.n_cgroups = args_all(args, "cgroup", cgroups, SOCK_CGROUPS);
 	if (o.n_cgroups > SOCK_CGROUPS)
 		return report(PROBLEM(.code = KCM_EXIT_USAGE, .where = "cgroup",
-				      .next = "one that contains them"),
+				      .next = "--cgroup DIR that contains them"),
 			      "more than %d cgroups", SOCK_CGROUPS);
 	o.slots = (__u32)slots;
 	o.optmem = args_flag(args, "optmem");
