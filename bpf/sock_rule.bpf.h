@@ -56,11 +56,15 @@ static __always_inline int rule_label(const struct kcm_sk_label *a, const struct
 	return !b->value[0] || (x[1] == y[1] && x[2] == y[2] && x[3] == y[3]);
 }
 
-static __always_inline int rule_matches(const struct kcm_sk_rule *r, const struct kcm_sk_hot *hot,
-					const struct kcm_sk_info *i, __u64 cookie)
+/* Functions here are verified once, and not for every rule and every program that looks. */
+__noinline int kcm_rule_match(const struct kcm_sk_rule *r, const struct kcm_sk_hot *hot,
+			      const struct kcm_sk_info *i, __u64 cookie)
 {
-	__u32 m = r->match;
+	__u32 m;
 
+	if (!r || !hot || !i)
+		return 0;
+	m = r->match;
 	if (((m & KCM_RULE_PROTO) && r->proto != hot->proto) ||
 	    ((m & KCM_RULE_LPORT) && r->lport != i->lport) ||
 	    ((m & KCM_RULE_RPORT) && r->rport != i->rport) ||
@@ -84,7 +88,7 @@ static __always_inline int rule_matches(const struct kcm_sk_rule *r, const struc
 }
 
 /*
- * The oldest rule that matches. A function, so that it is verified once.
+ * The oldest rule that matches.
  * Return: its index + 1, or 0.
  */
 __noinline int kcm_rule_find(const struct kcm_sk_hot *hot, const struct kcm_sk_info *info,
@@ -100,7 +104,7 @@ __noinline int kcm_rule_find(const struct kcm_sk_hot *hot, const struct kcm_sk_i
 
 		if (!r)
 			break;
-		if (r->used && r->used < number && rule_matches(r, hot, info, cookie)) {
+		if (r->used && r->used < number && kcm_rule_match(r, hot, info, cookie)) {
 			number = r->used;
 			best = at + 1;
 		}
