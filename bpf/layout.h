@@ -6,10 +6,10 @@
 #define KCM_PIN_TOOL_BYTES 24
 
 struct kcm_pin_info {
-	__u32 layout;			 /* of the system's pinned maps */
+	__u32 layout; /* of the system's pinned maps */
 	__u32 creator_pid;
-	__u64 created_s;		 /* seconds since 1970 */
-	char tool[KCM_PIN_TOOL_BYTES];	 /* version of kcmtool or libkcm */
+	__u64 created_s;	       /* seconds since 1970 */
+	char tool[KCM_PIN_TOOL_BYTES]; /* version of kcmtool or libkcm */
 };
 
 _Static_assert(sizeof(struct kcm_pin_info) == 40, "layout is read by other versions");

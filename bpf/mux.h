@@ -297,8 +297,8 @@ struct kcm_conn {
 	__u32 next_seq; /* of the byte behind the last one that arrived */
 	__u32 seq_known;
 	__u32 settled_seq; /* of the byte behind the last settled one */
-	__u32 len_hint; /* decaying maximum of message lengths */
-	__u32 lane;	/* KCM_POLICY_CONN */
+	__u32 len_hint;	   /* decaying maximum of message lengths */
+	__u32 lane;	   /* KCM_POLICY_CONN */
 	struct kcm_fstate fs;
 	struct kcm_walk w;
 	__u64 msgs;  /* whole messages published */

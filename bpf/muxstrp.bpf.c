@@ -16,11 +16,11 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 
-#define KCM_POS(pos)	    ((pos) & (KCM_STRP_HEAD - 1))
-#define KCM_LD8(base, pos)  (((const __u8 *)(base))[KCM_POS(pos)])
-#define KCM_LD64(base, pos) (*(const __u64 *)((const __u8 *)(base) + KCM_POS(pos)))
+#define KCM_POS(pos)	      ((pos) & (KCM_STRP_HEAD - 1))
+#define KCM_LD8(base, pos)    (((const __u8 *)(base))[KCM_POS(pos)])
+#define KCM_LD64(base, pos)   (*(const __u64 *)((const __u8 *)(base) + KCM_POS(pos)))
 #define KCM_FRAME_IS_REPLY(s) 0
-#define KCM_STRP_HEAD	    64
+#define KCM_STRP_HEAD	      64
 #include "mux.h"
 #include "mux_maps.bpf.h"
 

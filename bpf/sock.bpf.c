@@ -206,8 +206,8 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 	ref.more = NULL;
 	if (!ref.hot) {
 		struct bpf_sock *sk = ctx->sk;
-		struct kcm_sk_store *store = sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) :
-						  NULL;
+		struct kcm_sk_store *store =
+			sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) : NULL;
 
 		if (!store || store->hot.state == KCM_SK_NEW)
 			return 1;
@@ -340,8 +340,8 @@ int kcm_sk_ingress(struct __sk_buff *ctx)
 	hot = slot_find(bpf_get_socket_cookie(ctx), &slot);
 	if (!hot) {
 		struct bpf_sock *sk = ctx->sk;
-		struct kcm_sk_store *store = sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) :
-						  NULL;
+		struct kcm_sk_store *store =
+			sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) : NULL;
 
 		if (!store || store->hot.state == KCM_SK_NEW)
 			return 1;

@@ -37,10 +37,10 @@
 #define KCM_SK_LABELS	 4
 #define KCM_SK_KEY	 12 /* bytes of a label's key, and of its value, with the NUL */
 #define KCM_SK_VALUE	 20
-#define KCM_SK_HIST	 24 /* latency buckets: [i] counts < 1 us << i, the last one all above */
-#define KCM_SK_CARRY	 64 /* bytes of an unfinished message that are kept */
-#define KCM_SK_HEAD	 40 /* of those, its first ones where not all fit */
-#define KCM_SK_WINDOW	 1024 /* bytes looked at, at a time */
+#define KCM_SK_HIST	 24    /* latency buckets: [i] counts < 1 us << i, the last one all above */
+#define KCM_SK_CARRY	 64    /* bytes of an unfinished message that are kept */
+#define KCM_SK_HEAD	 40    /* of those, its first ones where not all fit */
+#define KCM_SK_WINDOW	 1024  /* bytes looked at, at a time */
 #define KCM_SK_STASH	 16384 /* bytes of a chunk for segments that come too early */
 #define KCM_SK_STASHES	 256
 #define KCM_SK_STASH_MAX 64 /* chunks of one direction of a socket */
@@ -48,12 +48,13 @@
 /* The private level of setsockopt(), and its options. See kcm_sock.h. */
 #define KCM_SOL_KCM 0x6b636d
 
-#define KCM_LAT_COARSE	0x8000U /* of lat_pending: when is as coarse as the kernel's tick */
-#define KCM_LAT_BUDGET	16 /* requests timed per connection and tick of 2^24 ns: 950 a second */
+#define KCM_LAT_COARSE 0x8000U /* of lat_pending: when is as coarse as the kernel's tick */
+#define KCM_LAT_BUDGET 16      /* requests timed per connection and tick of 2^24 ns: 950 a second */
 
 #define KCM_TAG_BUSY (1ULL << 63) /* the slot is being filled */
 
-enum kcm_sk_state { /* as in the kernel, and two for UDP */
+/* As in the kernel, and two for UDP. */
+enum kcm_sk_state {
 	KCM_SK_NEW,
 	KCM_SK_ESTABLISHED,
 	KCM_SK_SYN_SENT,
@@ -82,12 +83,12 @@ enum kcm_sk_proto {
 };
 
 enum kcm_sk_flag {
-	KCM_SKF_ADOPTED = 1,   /* older than the programs: counts begin where they were loaded */
-	KCM_SKF_RX_GAP = 2,    /* segments came too early: ask the kernel for rcv_nxt */
-	KCM_SKF_RX_FIN = 4,    /* rx_fin is known */
-	KCM_SKF_TX_BASE = 8,   /* tx_seq is known */
+	KCM_SKF_ADOPTED = 1,	 /* older than the programs: counts begin where they were loaded */
+	KCM_SKF_RX_GAP = 2,	 /* segments came too early: ask the kernel for rcv_nxt */
+	KCM_SKF_RX_FIN = 4,	 /* rx_fin is known */
+	KCM_SKF_TX_BASE = 8,	 /* tx_seq is known */
 	KCM_SKF_LIMIT_DROP = 16, /* kcm_sk_info.limit_*: drop, don't pace */
-	KCM_SKF_LIMIT = 32,    /* this socket has a limit */
+	KCM_SKF_LIMIT = 32,	 /* this socket has a limit */
 	KCM_SKF_RX_BASE = 64,
 };
 
@@ -104,24 +105,24 @@ struct kcm_sk_hot {
 	__u32 rx_seq;
 	__u32 tx_segs;
 	__u32 rx_segs;
-	__u32 rx_fin; /* sequence number of the peer's FIN */
-	__u32 rx_far; /* behind the last byte that came too early */
-	__u8 state;   /* enum kcm_sk_state */
-	__u8 role;    /* enum kcm_sk_role */
-	__u8 frame;   /* index into kcm_sk_frames; 0 = not framed */
-	__u8 flags;   /* enum kcm_sk_flag */
+	__u32 rx_fin;	 /* sequence number of the peer's FIN */
+	__u32 rx_far;	 /* behind the last byte that came too early */
+	__u8 state;	 /* enum kcm_sk_state */
+	__u8 role;	 /* enum kcm_sk_role */
+	__u8 frame;	 /* index into kcm_sk_frames; 0 = not framed */
+	__u8 flags;	 /* enum kcm_sk_flag */
 	__u8 frame_dead; /* bit 0: tx, bit 1: rx: the framing was lost, see kcm_sk_info.unframed */
-	__u8 proto;   /* enum kcm_sk_proto */
-	__u8 tick;    /* of the last sample of the tcp_sock, see KCM_SK_SAMPLE_LOG */
-	__u8 limit;   /* KCM_SKF_LIMIT, KCM_SKF_LIMIT_DROP: not in flags, others write it */
+	__u8 proto;	 /* enum kcm_sk_proto */
+	__u8 tick;	 /* of the last sample of the tcp_sock, see KCM_SK_SAMPLE_LOG */
+	__u8 limit;	 /* KCM_SKF_LIMIT, KCM_SKF_LIMIT_DROP: not in flags, others write it */
 };
 
 /* One direction of a framed stream. tx: under the socket lock; rx: under @lock. */
 struct kcm_sk_dir {
-	__u64 msgs;	/* whole messages */
-	__u32 skip;	/* bytes to come of a message whose length is known */
-	__u32 hop;	/* bytes to come of which none decides where the message ends */
-	__u32 lost;	/* bytes of the unfinished message that are not in carry[] any more */
+	__u64 msgs; /* whole messages */
+	__u32 skip; /* bytes to come of a message whose length is known */
+	__u32 hop;  /* bytes to come of which none decides where the message ends */
+	__u32 lost; /* bytes of the unfinished message that are not in carry[] any more */
 	__u32 carry_bytes;
 	struct kcm_fstate fs;
 	__u32 lock;
@@ -139,19 +140,19 @@ struct kcm_sk_label {
 /* Why messages of a socket are not counted (any more). */
 enum kcm_sk_unframed {
 	KCM_UNFRAMED_NO,
-	KCM_UNFRAMED_PROTO,   /* bytes that can't be a message */
-	KCM_UNFRAMED_SIZE,    /* a message above the maximum */
-	KCM_UNFRAMED_MISSED,  /* bytes that the programs did not see */
-	KCM_UNFRAMED_STASH,   /* too many segments came too early */
-	KCM_UNFRAMED_OPAQUE,  /* another protocol from here: HTTP upgrade, CONNECT, TLS */
+	KCM_UNFRAMED_PROTO,  /* bytes that can't be a message */
+	KCM_UNFRAMED_SIZE,   /* a message above the maximum */
+	KCM_UNFRAMED_MISSED, /* bytes that the programs did not see */
+	KCM_UNFRAMED_STASH,  /* too many segments came too early */
+	KCM_UNFRAMED_OPAQUE, /* another protocol from here: HTTP upgrade, CONNECT, TLS */
 };
 
 struct kcm_sk_info {
 	__u64 netns_cookie;
 	__u64 cgroup_id;
-	__u64 start_ns; /* CLOCK_MONOTONIC; 0 = before the programs were loaded */
+	__u64 start_ns;	  /* CLOCK_MONOTONIC; 0 = before the programs were loaded */
 	__u64 rate_bytes; /* per second: the kernel's delivery rate */
-	__u32 pid; /* that opened it, or the listener it comes from; 0 = not known */
+	__u32 pid;	  /* that opened it, or the listener it comes from; 0 = not known */
 	__u32 uid;
 	char comm[16];
 	__u8 laddr[16]; /* network order; IPv4 in the first four */
@@ -166,7 +167,8 @@ struct kcm_sk_info {
 	__u32 cwnd;
 	__u32 mss;
 	__u32 connect_us; /* SYN to established, client side */
-	__u32 generation; /* of the server process: KCM_SO_GENERATION, inherited from the listener */
+	__u32 generation; /* of the server process: KCM_SO_GENERATION, inherited from the listener
+			   */
 	__u32 migrations;
 	enum kcm_sk_unframed unframed;
 	__u32 err; /* errno the connection failed with */
@@ -176,19 +178,19 @@ struct kcm_sk_info {
 	__u64 lat_ns_sum;
 	__u64 lat_ns_max;
 	__u32 hist[KCM_SK_HIST];
-	__u64 limit_bytes; /* per second; 0 = none */
-	__u64 limit_stamp_ns; /* token bucket of KCM_SKF_LIMIT_DROP: when it was last filled ... */
-	__u64 limit_tokens;   /* ... and what is in it */
-	__u32 limit_msgs;     /* per second; 0 = none */
-	__u32 limit_rule;     /* index into kcm_sk_rules + 1 */
-	__u64 limit_hits;     /* segments that were held back or dropped */
-	__u64 limit_seen_msgs;  /* sent when limit_stamp_ns was taken: a limit of messages ... */
-	__u64 limit_seen_bytes; /* ... is kept by their mean size */
-	__u32 limit_was;      /* SO_MAX_PACING_RATE before the limit */
-	__u32 limit_mean;     /* bytes of a message, of late */
-	__u64 http_head;      /* HTTP/1: bit n % 64: request n is HEAD */
-	__u32 http_answered;  /* requests that have their reply, beside 1xx */
-	__u32 label_seq;      /* odd while labels change */
+	__u64 limit_bytes;     /* per second; 0 = none */
+	__u64 limit_stamp_ns;  /* token bucket of KCM_SKF_LIMIT_DROP: when it was last filled ... */
+	__u64 limit_tokens;    /* ... and what is in it */
+	__u32 limit_msgs;      /* per second; 0 = none */
+	__u32 limit_rule;      /* index into kcm_sk_rules + 1 */
+	__u64 limit_hits;      /* segments that were held back or dropped */
+	__u64 limit_seen_msgs; /* sent when limit_stamp_ns was taken: a limit of messages ... */
+	__u64 limit_seen_bytes;			  /* ... is kept by their mean size */
+	__u32 limit_was;			  /* SO_MAX_PACING_RATE before the limit */
+	__u32 limit_mean;			  /* bytes of a message, of late */
+	__u64 http_head;			  /* HTTP/1: bit n % 64: request n is HEAD */
+	__u32 http_answered;			  /* requests that have their reply, beside 1xx */
+	__u32 label_seq;			  /* odd while labels change */
 	struct kcm_sk_label label[KCM_SK_LABELS]; /* an empty key: not used */
 	__u32 lat_tick; /* budget of readings of the clock: for this tick of 2^24 ns ... */
 	__u32 lat_left; /* ... so many are left */
@@ -238,12 +240,12 @@ struct kcm_sk_ctl {
 	struct kcm_sk_cfg cfg; /* for user space: what the programs were loaded with */
 	__u64 opened;
 	__u64 closed;
-	__u64 failed;	     /* connections that were never established */
+	__u64 failed; /* connections that were never established */
 	__u64 adopted;
-	__u64 beyond;	     /* connections that found no free slot: in sk_storage */
-	__u64 no_storage;    /* sk_storage refused: net.core.optmem_max or memory */
-	__u64 unparsed;	     /* segments whose headers could not be read */
-	__u64 unframed;	     /* streams whose framing was lost */
+	__u64 beyond;	  /* connections that found no free slot: in sk_storage */
+	__u64 no_storage; /* sk_storage refused: net.core.optmem_max or memory */
+	__u64 unparsed;	  /* segments whose headers could not be read */
+	__u64 unframed;	  /* streams whose framing was lost */
 	__u64 stash_full;
 	__u64 limit_drops;   /* segments */
 	__u64 limit_paced;   /* connections that were given a pacing rate */
@@ -295,24 +297,24 @@ struct kcm_sk_framing {
 };
 
 enum kcm_sk_rule_match { /* what of a rule counts */
-	KCM_RULE_LPORT = 1,
-	KCM_RULE_RPORT = 2,
-	KCM_RULE_RADDR = 4,
-	KCM_RULE_LADDR = 8,
-	KCM_RULE_CGROUP = 16,
-	KCM_RULE_PID = 32,
-	KCM_RULE_LABEL = 64,
-	KCM_RULE_COOKIE = 128,
-	KCM_RULE_PROTO = 256,
-	KCM_RULE_PORT = 512, /* lport: local or remote */
-	KCM_RULE_NETNS = 1024,
-	KCM_RULE_ROLE = 2048,
-	KCM_RULE_UID = 4096,
+			 KCM_RULE_LPORT = 1,
+			 KCM_RULE_RPORT = 2,
+			 KCM_RULE_RADDR = 4,
+			 KCM_RULE_LADDR = 8,
+			 KCM_RULE_CGROUP = 16,
+			 KCM_RULE_PID = 32,
+			 KCM_RULE_LABEL = 64,
+			 KCM_RULE_COOKIE = 128,
+			 KCM_RULE_PROTO = 256,
+			 KCM_RULE_PORT = 512, /* lport: local or remote */
+			 KCM_RULE_NETNS = 1024,
+			 KCM_RULE_ROLE = 2048,
+			 KCM_RULE_UID = 4096,
 };
 
 /* A limit for every socket that matches, new or there already. */
 struct kcm_sk_rule {
-	__u32 used; /* number of the rule, counts up; 0 = free */
+	__u32 used;  /* number of the rule, counts up; 0 = free */
 	__u32 match; /* enum kcm_sk_rule_match */
 	__u64 rate_bytes;
 	__u32 rate_msgs;

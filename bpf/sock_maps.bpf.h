@@ -142,11 +142,11 @@ static __always_inline struct kcm_sk_ctl *ctl_get(void)
 	return bpf_map_lookup_elem(&kcm_sk_ctl, &zero);
 }
 
-#define CTL_ADD(field, n)                                          \
-	do {                                                       \
-		struct kcm_sk_ctl *ctl_ = ctl_get();               \
-		if (ctl_)                                          \
-			__sync_fetch_and_add(&ctl_->field, (n));   \
+#define CTL_ADD(field, n)                                        \
+	do {                                                     \
+		struct kcm_sk_ctl *ctl_ = ctl_get();             \
+		if (ctl_)                                        \
+			__sync_fetch_and_add(&ctl_->field, (n)); \
 	} while (0)
 
 #endif

@@ -39,8 +39,8 @@ static __always_inline __u8 framing_of(__u16 port, __u8 proto)
 static __always_inline int conn_begin(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie,
 				      enum kcm_sk_role role, struct kcm_sk_ref *ref)
 {
-	struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0,
-							BPF_SK_STORAGE_GET_F_CREATE);
+	struct kcm_sk_store *store =
+		bpf_sk_storage_get(&kcm_sk_store, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	int slot;
 
 	if (!store) {
@@ -206,7 +206,7 @@ static __always_inline void on_passive(struct bpf_sock_ops *ctx, struct bpf_sock
 
 	if (conn_begin(ctx, sk, cookie, KCM_ROLE_SERVER, &ref))
 		return;
-	ref.hot->flags = 0; /* the listener's */
+	ref.hot->flags = 0;   /* the listener's */
 	ref.hot->tx_segs = 0; /* its SYN-ACKs */
 	ref.hot->rx_segs = 0;
 	conn_bases(ctx, &ref);
@@ -222,8 +222,8 @@ static __always_inline void on_passive(struct bpf_sock_ops *ctx, struct bpf_sock
 
 static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
 {
-	struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0,
-							BPF_SK_STORAGE_GET_F_CREATE);
+	struct kcm_sk_store *store =
+		bpf_sk_storage_get(&kcm_sk_store, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (!store) {
 		CTL_ADD(no_storage, 1);
@@ -252,8 +252,8 @@ static __always_inline __u32 conn_error(struct bpf_sock *sk)
 static __always_inline void conn_remember(struct bpf_sock *sk, __u64 cookie,
 					  const struct kcm_sk_info *info)
 {
-	struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0,
-							BPF_SK_STORAGE_GET_F_CREATE);
+	struct kcm_sk_store *store =
+		bpf_sk_storage_get(&kcm_sk_store, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (!store)
 		return;
@@ -303,7 +303,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 		return;
 	ref.more->info.err = conn_error(sk);
 	if (tp && (ref.hot->flags & KCM_SKF_RX_BASE) && !(ref.hot->flags & KCM_SKF_ADOPTED)) {
-		/* Segments that we counted and that TCP then refused, for instance after close(). */
+		/* Segments that we counted and that TCP then refused, as after close(). */
 		__s32 over = ref.hot->rx_seq - tp->rcv_nxt;
 
 		if (over > 0 && (__u64)over <= ref.hot->rx_bytes) {

@@ -7,11 +7,11 @@
 #define KCM_AF_INET6 10
 
 struct kcm_pkt {
-	__u32 seq;   /* host order, of the first payload byte */
-	__u32 len;   /* of the payload, bytes */
-	__u32 off;   /* of the payload in the skb */
+	__u32 seq; /* host order, of the first payload byte */
+	__u32 len; /* of the payload, bytes */
+	__u32 off; /* of the payload in the skb */
 	__u32 l4_off;
-	__u8 proto;  /* enum kcm_sk_proto; 0: neither */
+	__u8 proto; /* enum kcm_sk_proto; 0: neither */
 	__u8 syn, fin;
 	__u8 v6;
 	__u16 sport, dport; /* host order */

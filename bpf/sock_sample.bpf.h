@@ -13,8 +13,8 @@ static __always_inline void sample_tcp(struct bpf_tcp_sock *tp, struct kcm_sk_in
 	info->cwnd = tp->snd_cwnd;
 	info->mss = tp->mss_cache;
 	if (tp->rate_interval_us)
-		info->rate_bytes = (__u64)tp->rate_delivered * tp->mss_cache * 1000000 /
-				   tp->rate_interval_us;
+		info->rate_bytes =
+			(__u64)tp->rate_delivered * tp->mss_cache * 1000000 / tp->rate_interval_us;
 }
 
 /*

@@ -8,7 +8,7 @@
 #ifndef KCM_SOCK_STASH_BPF_H
 #define KCM_SOCK_STASH_BPF_H
 
-#define KCM_STASH_JOIN (KCM_SK_STASH / 2)
+#define KCM_STASH_JOIN	 (KCM_SK_STASH / 2)
 #define KCM_STASH_OLD_NS (120ULL * 1000000000) /* nobody waits so long for a retransmission */
 
 /* A free chunk, for @owner. Return: chunk, or -1. A function: verified once. */

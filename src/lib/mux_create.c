@@ -65,8 +65,9 @@ static int fill_conf(struct kcm_mux_conf *conf, const struct kcm_mux_opts *in,
 		return fail(err, el, -EINVAL, "a key is 1 to 8 bytes at an offset up to 4096");
 	if (o.strparser && o.frame.kind != KCM_FRAME_LENGTH && o.frame.kind != KCM_FRAME_VARINT &&
 	    o.frame.kind != KCM_FRAME_FIXED)
-		return fail(err, el, -EINVAL,
-			    "mode strparser needs a length in a message's first 64 bytes; use ring");
+		return fail(
+			err, el, -EINVAL,
+			"mode strparser needs a length in a message's first 64 bytes; use ring");
 	if (o.strparser && o.frame.max_bytes > KCM_CHUNK2_BYTES) {
 		/* The stream parser refuses what is longer than SO_RCVBUF anyway. */
 		o.frame.max_bytes = KCM_CHUNK2_BYTES;
