@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /* members.c - workers of a mux: they come, are enabled, go and die. */
-#define _GNU_SOURCE
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/sockios.h>
@@ -71,12 +70,11 @@ static int welcome(struct kcm_mux *m, uint32_t slot)
 	struct wire_rec rec = {
 		.type = WIRE_WELCOME, .a = slot, .b = m->v.conf->n_workers, .c = m->v.big_bytes
 	};
-	int fds[WIRE_FDS_MAX], n = 0, err;
+	int fds[WIRE_FDS_MAX], n = 0, err = make_bell(m, slot);
 	struct kcm_wstat *st = &m->v.wstats[slot];
 	struct ucred cr = { 0 };
 	socklen_t len = sizeof(cr);
 
-	err = make_bell(m, slot);
 	if (err)
 		return err;
 	for (; n < VIEW_MAPS; n++)
@@ -355,6 +353,7 @@ static void reap_messages(struct kcm_mux *m, uint32_t slot)
 
 void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
 {
+	struct kcm_wstat *st = &m->v.wstats[slot];
 	struct member *w = &m->members[slot];
 	uint64_t bit = 1ULL << slot;
 
@@ -370,20 +369,19 @@ void member_gone(struct kcm_mux *m, uint32_t slot, bool died)
 	__atomic_fetch_and(&m->v.ctl->active, ~bit, __ATOMIC_SEQ_CST);
 	__atomic_fetch_and(&m->v.ctl->sleepers, ~bit, __ATOMIC_SEQ_CST);
 	__atomic_fetch_and(&m->v.ctl->slow, ~bit, __ATOMIC_SEQ_CST);
-	m->v.wstats[slot].state = KCM_WORKER_DEAD;
+	st->state = KCM_WORKER_DEAD;
 	died = died && !w->bye;
-	if (died && m->v.wstats[slot].out)
+	if (died && st->out)
 		m->v.conf->worker_deaths++;
 	tx_reap(m, slot);
 	queue_find_free(&m->v);
 	reap_messages(m, slot);
-	if (m->v.wstats[slot].held_msgs && m->v.wstats[slot].held_conn < m->v.cfg.n_conns)
-		txc_count_released(&m->v.tx[m->v.wstats[slot].held_conn],
-				   m->v.conns[m->v.wstats[slot].held_conn].gen,
-				   m->v.wstats[slot].held_msgs);
-	m->v.wstats[slot].held_msgs = 0; /* or messages_out() would see them for ever */
-	STORE(&m->v.wstats[slot].claiming, 0);
-	m->v.wstats[slot].state = KCM_WORKER_NONE;
+	if (st->held_msgs && st->held_conn < m->v.cfg.n_conns)
+		txc_count_released(&m->v.tx[st->held_conn], m->v.conns[st->held_conn].gen,
+				   st->held_msgs);
+	st->held_msgs = 0; /* or messages_out() would see them for ever */
+	STORE(&st->claiming, 0);
+	st->state = KCM_WORKER_NONE;
 	for (uint32_t i = 0; i < m->v.cfg.n_conns; i++)
 		if (m->conns[i]) {
 			m->conns[i]->holders &= ~bit;
