@@ -169,7 +169,8 @@ enum kcm_mc_token {
 	KCM_MC_REST = 16, /* nothing of interest up to the end of the line */
 };
 
-#define KCM_MC_4(a, b, c, d)		 ((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24)
+#define KCM_MC_2(a, b)			 ((__u64)(a) | (__u64)(b) << 8)
+#define KCM_MC_4(a, b, c, d)		 (KCM_MC_2(a, b) | KCM_MC_2(c, d) << 16)
 #define KCM_MC_8(a, b, c, d, e, f, g, h) (KCM_MC_4(a, b, c, d) | KCM_MC_4(e, f, g, h) << 32)
 
 KCM_FINLINE __u32 kcm_mc_after_verb(__u64 verb)

@@ -47,8 +47,8 @@ static void warn_foreign(void)
 	if (!sb_cgroup_make(&cg, "bench-look")) {
 		n = sb_cgroup_foreign(&cg);
 		if (n)
-			printf("Note: %d programs of others are attached to cgroups above; they are "
-			       "measured with all sides.\n",
+			printf("Note: %d programs of others are attached to cgroups above; they "
+			       "are measured with all sides.\n",
 			       n);
 	}
 	sb_cgroup_remove(&cg);

@@ -124,12 +124,12 @@ static inline int stream_differs(const struct feed *in, const struct stream_resu
 			break;
 	if (i == model->n && i == got->n && (late || model->err == got->err))
 		return 0;
-	snprintf(
-		why, size,
-		"message %u ends at %u (flags %#x), found at %u (%#x); of %u and %u; errors %d and %d",
-		i, i < model->n ? model->end[i] : 0, i < model->n ? model->flags[i] : 0,
-		i < got->n ? got->end[i] : 0, i < got->n ? got->flags[i] : 0, model->n, got->n,
-		model->err, got->err);
+	snprintf(why, size,
+		 "message %u ends at %u (flags %#x), found at %u (%#x); of %u and %u; "
+		 "errors %d and %d",
+		 i, i < model->n ? model->end[i] : 0, i < model->n ? model->flags[i] : 0,
+		 i < got->n ? got->end[i] : 0, i < got->n ? got->flags[i] : 0, model->n, got->n,
+		 model->err, got->err);
 	return 1;
 }
 
