@@ -56,15 +56,11 @@ static __always_inline int rule_label(const struct kcm_sk_label *a, const struct
 	return !b->value[0] || (x[1] == y[1] && x[2] == y[2] && x[3] == y[3]);
 }
 
-/* Functions here are verified once, and not for every rule and every program that looks. */
-__noinline int kcm_rule_match(const struct kcm_sk_rule *r, const struct kcm_sk_hot *hot,
-			      const struct kcm_sk_info *i, __u64 cookie)
+static __always_inline int rule_matches(const struct kcm_sk_rule *r, const struct kcm_sk_hot *hot,
+					const struct kcm_sk_info *i, __u64 cookie)
 {
-	__u32 m;
+	__u32 m = r->match;
 
-	if (!r || !hot || !i)
-		return 0;
-	m = r->match;
 	if (((m & KCM_RULE_PROTO) && r->proto != hot->proto) ||
 	    ((m & KCM_RULE_LPORT) && r->lport != i->lport) ||
 	    ((m & KCM_RULE_RPORT) && r->rport != i->rport) ||
@@ -88,28 +84,35 @@ __noinline int kcm_rule_match(const struct kcm_sk_rule *r, const struct kcm_sk_h
 }
 
 /*
+ * The older one of the best rule until now and of rule @at, if that matches. A function, so that it
+ * is verified once and not for every rule and every program that looks; and so that the loop below
+ * is one way and not, as Linux 6.1 sees it, a million.
+ * Return: like @best, number << 32 | index + 1.
+ */
+__noinline __u64 kcm_rule_best(__u64 best, __u32 at, const struct kcm_sk_hot *hot,
+			       const struct kcm_sk_info *info, __u64 cookie)
+{
+	struct kcm_sk_rule *r = bpf_map_lookup_elem(&kcm_sk_rules, &at);
+
+	if (!r || !hot || !info || !r->used || r->used >= best >> 32)
+		return best;
+	return rule_matches(r, hot, info, cookie) ? (__u64)r->used << 32 | (at + 1) : best;
+}
+
+/*
  * The oldest rule that matches.
  * Return: its index + 1, or 0.
  */
 __noinline int kcm_rule_find(const struct kcm_sk_hot *hot, const struct kcm_sk_info *info,
 			     __u64 cookie)
 {
-	__u32 best = 0, number = ~0U;
+	__u64 best = (__u64)~0U << 32;
 
 	if (!hot || !info)
 		return 0;
-	for (__u32 at = 0; at < KCM_SK_RULES; at++) {
-		__u32 key = at;
-		struct kcm_sk_rule *r = bpf_map_lookup_elem(&kcm_sk_rules, &key);
-
-		if (!r)
-			break;
-		if (r->used && r->used < number && kcm_rule_match(r, hot, info, cookie)) {
-			number = r->used;
-			best = at + 1;
-		}
-	}
-	return best;
+	for (__u32 at = 0; at < KCM_SK_RULES; at++)
+		best = kcm_rule_best(best, at, hot, info, cookie);
+	return (__u32)best;
 }
 
 static __always_inline struct kcm_sk_rule *rule_at(__u32 at)
