@@ -113,13 +113,15 @@ without_bpffs() {
 	jq -e '.systems[0].missing == "bpffs"' <<<"$output"
 }
 
-@test "no cgroup2: doctor says so, and load does not care" {
-	run -0 unshare --mount --propagation private bash -c '
+@test "no cgroup2: doctor says so, and which systems do without" {
+	run -3 unshare --mount --propagation private bash -c '
 		while read -r point; do umount -l "$point"; done < <(
 			awk "/ - cgroup2 /{ print \$5 }" /proc/self/mountinfo | tac)
 		"$0" -j doctor' "$KCMTOOL"
 	jq -e '.features[] | select(.feature == "cgroup2") | .state == "missing"' <<<"$output"
 	jq -e '.features[] | select(.feature == "sockops") |
 		.state == "missing" and (.remedy | startswith("mount"))' <<<"$output"
-	jq -e '.systems[0].verdict == "can be loaded"' <<<"$output"
+	jq -e '.systems[] | select(.system == "mux") | .verdict == "can be loaded"' <<<"$output"
+	jq -e '.systems[] | select(.system == "sock") | .verdict == "cannot be loaded" and
+		(.missing | contains("cgroup2"))' <<<"$output"
 }
