@@ -212,7 +212,10 @@ static inline int zerocopy_wait(struct writer *w)
 		struct msghdr m = { .msg_control = control, .msg_controllen = sizeof(control) };
 		struct cmsghdr *c;
 
-		if (poll(&p, 1, 20000) <= 0)
+		/* With a small window it may take many probes of TCP. */
+		if (!poll(&p, 1, 100000))
+			errno = ETIMEDOUT;
+		if (!p.revents)
 			return -1;
 		if (recvmsg(w->fd, &m, MSG_ERRQUEUE) < 0) {
 			if (errno == EAGAIN && (p.revents & (POLLERR | POLLHUP)))
