@@ -31,7 +31,7 @@ teardown() {
 	nothing_pinned
 }
 
-CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_test_$$
+CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_test_${KCM_TEST_RUN:-0}_$$
 
 # Wait for a condition, up to 20 s: until COMMAND...
 until_true() {

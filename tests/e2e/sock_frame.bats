@@ -6,7 +6,7 @@ bats_require_minimum_version 1.5.0
 load common
 
 HERE=$ROOT/tests/e2e
-CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_test_$$
+CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_test_${KCM_TEST_RUN:-0}_$$
 
 setup() {
 	T=$BATS_TEST_TMPDIR

@@ -8,7 +8,7 @@ load common
 
 CONNS=$BUILD/tests/sock_iter_conns
 SOCK=$PINS/sock
-CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_iter_$$
+CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_iter_${KCM_TEST_RUN:-0}_$$
 
 setup() {
 	T=$BATS_TEST_TMPDIR

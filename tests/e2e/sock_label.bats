@@ -5,7 +5,7 @@
 bats_require_minimum_version 1.5.0
 load common
 
-CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_label_$$
+CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_label_${KCM_TEST_RUN:-0}_$$
 USER_TOOL=$BUILD/tests/sock_label_user
 
 setup() {

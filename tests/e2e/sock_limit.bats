@@ -5,7 +5,7 @@
 bats_require_minimum_version 1.5.0
 load common
 
-CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_limit_$$
+CGROUP=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)/kcm_limit_${KCM_TEST_RUN:-0}_$$
 MB=1000000
 FREE=$((640 * 1024)) # TCP lets ten segments of loopback go before it paces
 NO_PACE=18446744073709551615

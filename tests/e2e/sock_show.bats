@@ -6,7 +6,7 @@ bats_require_minimum_version 1.5.0
 load common
 
 CGROOT=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)
-CG=kcm_sockshow_$$
+CG=kcm_sockshow_${KCM_TEST_RUN:-0}_$$
 NS=kcmshow$$
 PEER=$ROOT/tests/e2e/sock_show_peer.py
 TMUX_SOCKET=kcmshow$$
