@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-SO_COOKIE, SO_MAX_PACING_RATE = 57, 47
+SO_COOKIE, SO_MAX_PACING_RATE, SO_RCVBUFFORCE = 57, 47, 33
 
 
 class Pair:
@@ -33,7 +33,7 @@ class Pair:
         else:
             self.server = socket.socket(family, kind)
             self.server.bind((host, 0))
-            self.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+            self.server.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
             self.port = self.server.getsockname()[1]
             self.client = socket.socket(family, kind)
             self.client.connect((host, self.port))
