@@ -290,11 +290,14 @@ static kit_unused void kit_open(struct kit *k, const char *frame)
 
 static kit_unused void kit_close(struct kit *k)
 {
+	uint64_t end = now_ms() + KIT_WAIT;
 	int ret;
 
 	kcm_mux_close(k->m);
 	close(k->lfd);
-	ret = kcm_mux_delete(k->name, 0);
+	/* A worker that was forked a moment ago has not closed what is the owner's yet. */
+	while ((ret = kcm_mux_delete(k->name, 0)) == -EBUSY && now_ms() < end)
+		usleep(1000);
 	if (ret)
 		die("delete: %s", strerror(-ret));
 }
