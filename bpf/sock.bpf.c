@@ -18,6 +18,7 @@
 #include "sock_pace.bpf.h"
 #include "sock_label.bpf.h"
 #include "sock_opt.bpf.h"
+#include "sock_early.bpf.h"
 #include "sock_ops.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -266,45 +267,6 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 	ref.hot->tx_bytes += fresh;
 	ref.hot->tx_seq += fresh;
 	return 1;
-}
-
-/*
- * A segment with data whose socket listens: the last ACK of a handshake. The connection is made
- * after this program has run, on this CPU, and takes what is noted here: early_take().
- */
-static __always_inline void early_note(struct __sk_buff *ctx, const struct kcm_pkt *p,
-				       struct kcm_sk_store *listener)
-{
-	__u32 slot = kcm_sk_cfg.slots + bpf_get_smp_processor_id();
-	struct kcm_sk_hot *hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
-	struct kcm_sk_more *more = bpf_map_lookup_elem(&kcm_sk_more, &slot);
-	__u8 dst[16];
-
-	if (!hot || !more)
-		return;
-	__builtin_memset(hot, 0, sizeof(*hot));
-	__builtin_memset(&more->rx, 0, sizeof(more->rx));
-	__builtin_memset(&more->info, 0, sizeof(more->info));
-	hot->tag = KCM_TAG_BUSY;
-	hot->role = KCM_ROLE_SERVER;
-	hot->rx_seq = p->seq;
-	hot->rx_segs = 1;
-	more->info.reserved[0] = p->seq;
-	more->info.rport = p->sport;
-	more->info.lport = p->dport;
-	more->info.netns_cookie = listener->more.info.netns_cookie;
-	pkt_addrs(ctx, p, more->info.raddr, dst);
-	hot->rx_fin = p->seq + p->len;
-	if (p->fin)
-		hot->flags |= KCM_SKF_RX_FIN;
-	hot->frame = framing_of(p->dport, KCM_SK_TCP);
-	if (hot->frame) {
-		frame_args(ctx, p, slot);
-		frame_call(ctx, &kcm_sk_rx, hot->frame);
-		hot->frame_dead |= 2;
-	}
-	hot->rx_bytes = p->len;
-	hot->rx_seq += p->len;
 }
 
 /* Segments of a stream that is not framed: count what is in order, note what is not. */

@@ -23,14 +23,6 @@ static __always_inline void ops_addrs(struct bpf_sock_ops *ctx, struct kcm_sk_in
 	*(__u32 *)&info->raddr[12] = ctx->remote_ip6[3];
 }
 
-static __always_inline __u8 framing_of(__u16 port, __u8 proto)
-{
-	struct kcm_sk_port key = { .port = port, .proto = proto };
-	__u32 *frame = bpf_map_lookup_elem(&kcm_sk_ports, &key);
-
-	return frame && *frame < KCM_SK_FRAMES ? *frame : 0;
-}
-
 /*
  * A connection begins: move its state from the storage, where sock_create (or the listener) left
  * it, to a slot; or make it there if the socket is older than the programs. With no slot free it
@@ -103,55 +95,6 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock
 	ref.hot->state = KCM_SK_SYN_SENT;
 	conn_state_cb(ctx);
 	conn_publish(sk, cookie, &ref);
-}
-
-/* Bytes passed that the framing program can't be given. */
-static __always_inline void frame_missed(struct kcm_sk_hot *hot, struct kcm_sk_info *info)
-{
-	hot->frame_dead |= 2;
-	info->unframed = KCM_UNFRAMED_MISSED;
-	CTL_ADD(unframed, 1);
-}
-
-/* Data that came with the last ACK of the handshake passed the ingress program as the listener's,
- * just now and on this CPU. */
-static __always_inline void early_take(struct bpf_sock_ops *ctx, struct kcm_sk_ref *ref)
-{
-	__u32 slot = kcm_sk_cfg.slots + bpf_get_smp_processor_id();
-	struct kcm_sk_hot *hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
-	struct kcm_sk_more *more = bpf_map_lookup_elem(&kcm_sk_more, &slot);
-	struct kcm_sk_info *a, *b;
-
-	if (!hot || !more || hot->tag != KCM_TAG_BUSY)
-		return;
-	hot->tag = 0;
-	a = &more->info;
-	b = &ref->more->info;
-	if (a->rport != b->rport || a->lport != b->lport || a->netns_cookie != b->netns_cookie)
-		return;
-	for (int i = 0; i < 16; i += 4)
-		if (*(__u32 *)&a->raddr[i] != *(__u32 *)&b->raddr[i])
-			return;
-	if ((__u32)a->reserved[0] != ref->hot->rx_seq) {
-		/* The first segment with data was lost, this is a later one: TCP keeps it. */
-		ref->hot->rx_far = hot->rx_seq;
-		ref->hot->flags |= KCM_SKF_RX_GAP;
-		if (ref->hot->frame)
-			frame_missed(ref->hot, b);
-		return;
-	}
-	ref->hot->rx_bytes = hot->rx_bytes;
-	ref->hot->rx_seq = hot->rx_seq;
-	ref->hot->rx_segs = hot->rx_segs;
-	ref->hot->rx_fin = hot->rx_fin;
-	ref->hot->flags |= hot->flags & KCM_SKF_RX_FIN;
-	ref->hot->frame_dead = hot->frame_dead;
-	__builtin_memcpy(&ref->more->rx, &more->rx, sizeof(more->rx));
-	ref->more->rx.lock = 0;
-	b->unframed = a->unframed;
-	b->lat_pending = a->lat_pending;
-	b->http_head = a->http_head;
-	b->http_answered = a->http_answered;
 }
 
 static __always_inline void conn_bases(struct bpf_sock_ops *ctx, struct kcm_sk_ref *ref)
