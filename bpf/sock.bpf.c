@@ -177,7 +177,7 @@ static __always_inline void udp_count(struct __sk_buff *ctx, const struct kcm_pk
 		__sync_fetch_and_add(&hot->rx_bytes, p->len);
 		__sync_fetch_and_add(&hot->rx_segs, n);
 	}
-	if (!(hot->flags & KCM_SKF_TX_BASE) && tx) {
+	if (tx && !(hot->flags & KCM_SKF_TX_BASE)) {
 		__u8 unused[16];
 
 		hot->flags |= KCM_SKF_TX_BASE;
@@ -236,7 +236,7 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 	ref.hot->tx_segs += ctx->gso_segs > 1 ? ctx->gso_segs : 1;
 	if (p.syn && !(ref.hot->flags & KCM_SKF_TX_BASE)) {
 		ref.hot->tx_seq = p.seq;
-		ref.hot->flags |= KCM_SKF_TX_BASE;
+		flags_set(ref.hot, KCM_SKF_TX_BASE);
 	}
 	now = bpf_ktime_get_coarse_ns();
 	fresh = p.seq + p.len - ref.hot->tx_seq;
@@ -261,8 +261,7 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 	if (ref.hot->frame && !(ref.hot->frame_dead & 1)) {
 		frame_args(ctx, &p, ref.slot);
 		frame_call(ctx, &kcm_sk_tx, ref.hot->frame);
-		/* The framing was taken away. */
-		ref.hot->frame_dead |= 1;
+		frame_gone(ref.hot, ref.more ?: slot_more(ref.slot), 1);
 	}
 	ref.hot->tx_bytes += fresh;
 	ref.hot->tx_seq += fresh;
@@ -279,7 +278,7 @@ static __always_inline void rx_count(struct kcm_sk_hot *hot, const struct kcm_pk
 	if ((__s32)(p->seq - hot->rx_seq) > 0) {
 		if (!(hot->flags & KCM_SKF_RX_GAP) || (__s32)(end - hot->rx_far) > 0)
 			hot->rx_far = end;
-		hot->flags |= KCM_SKF_RX_GAP;
+		flags_set(hot, KCM_SKF_RX_GAP);
 		return;
 	}
 	hot->rx_bytes += end - hot->rx_seq;
@@ -315,25 +314,24 @@ int kcm_sk_ingress(struct __sk_buff *ctx)
 		hot = &store->hot;
 	}
 	if (p.proto == KCM_SK_UDP) {
-		struct kcm_sk_more *more = slot_more(slot);
-
-		if (more || slot == KCM_SK_SLOT_NONE)
-			udp_count(ctx, &p, hot, more, 0);
+	struct kcm_sk_more *more = NULL;
+		udp_count(ctx, &p, hot, NULL, 0);
 		return 1;
 	}
 	hot->rx_segs += ctx->gso_segs > 1 ? ctx->gso_segs : 1;
 	hot->last_ns = bpf_ktime_get_coarse_ns();
 	if (p.fin && !(hot->flags & KCM_SKF_RX_FIN)) {
 		hot->rx_fin = p.seq + p.len;
-		hot->flags |= KCM_SKF_RX_FIN;
+		flags_set(hot, KCM_SKF_RX_FIN);
 	}
 	if (!p.len || !(hot->flags & KCM_SKF_RX_BASE))
 		return 1;
 	if (hot->frame && !(hot->frame_dead & 2)) {
 		frame_args(ctx, &p, slot);
 		frame_call(ctx, &kcm_sk_rx, hot->frame);
-		hot->frame_dead |= 2;
+		frame_gone(hot, more ?: slot_more(slot), 2);
 	}
 	rx_count(hot, &p);
 	return 1;
 }
+		more = &store->more;

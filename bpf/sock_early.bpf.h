@@ -14,10 +14,20 @@ static __always_inline __u8 framing_of(__u16 port, __u8 proto)
 	return frame && *frame < KCM_SK_FRAMES ? *frame : 0;
 }
 
+/* No program was there to be called: the framing was taken away. */
+static __always_inline void frame_gone(struct kcm_sk_hot *hot, struct kcm_sk_more *more,
+				       __u32 direction)
+{
+	dead_set(hot, direction);
+	if (more)
+		more->info.unframed = KCM_UNFRAMED_MISSED;
+	CTL_ADD(unframed, 1);
+}
+
 /* Bytes passed that the framing program can't be given. */
 static __always_inline void frame_missed(struct kcm_sk_hot *hot, struct kcm_sk_info *info)
 {
-	hot->frame_dead |= 2;
+	dead_set(hot, 2);
 	info->unframed = KCM_UNFRAMED_MISSED;
 	CTL_ADD(unframed, 1);
 }
@@ -55,7 +65,7 @@ static __always_inline void early_note(struct __sk_buff *ctx, const struct kcm_p
 	if (hot->frame) {
 		frame_args(ctx, p, slot);
 		frame_call(ctx, &kcm_sk_rx, hot->frame);
-		hot->frame_dead |= 2;
+		frame_gone(hot, more, 2);
 	}
 	hot->rx_bytes = p->len;
 	hot->rx_seq += p->len;
@@ -83,7 +93,7 @@ static __always_inline void early_take(struct bpf_sock_ops *ctx, struct kcm_sk_r
 	if ((__u32)a->reserved[0] != ref->hot->rx_seq) {
 		/* The first segment with data was lost, this is a later one: TCP keeps it. */
 		ref->hot->rx_far = hot->rx_seq;
-		ref->hot->flags |= KCM_SKF_RX_GAP;
+		flags_set(ref->hot, KCM_SKF_RX_GAP);
 		if (ref->hot->frame)
 			frame_missed(ref->hot, b);
 		return;

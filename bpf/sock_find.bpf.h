@@ -9,6 +9,37 @@ struct kcm_sk_ref {
 	__u32 slot; /* KCM_SK_SLOT_NONE: in sk_storage */
 };
 
+/*
+ * Both directions of a connection write flags and frame_dead, on two CPUs: no bit of the other's
+ * may be lost. Atomics have 32 bits; the neighbours are only ever stored as bytes.
+ */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define BYTE_SHIFT(at) (8 * (at))
+#else
+#define BYTE_SHIFT(at) (24 - 8 * (at))
+#endif
+
+static __always_inline void flags_set(struct kcm_sk_hot *hot, __u32 flags)
+{
+	__sync_fetch_and_or((__u32 *)&hot->state, flags << BYTE_SHIFT(3));
+}
+
+static __always_inline void flags_clear(struct kcm_sk_hot *hot, __u32 flags)
+{
+	__sync_fetch_and_and((__u32 *)&hot->state, ~(flags << BYTE_SHIFT(3)));
+}
+
+/* @direction: 1 tx, 2 rx. */
+static __always_inline void dead_set(struct kcm_sk_hot *hot, __u32 direction)
+{
+	__sync_fetch_and_or((__u32 *)&hot->frame_dead, direction << BYTE_SHIFT(0));
+}
+
+_Static_assert(__builtin_offsetof(struct kcm_sk_hot, state) % 4 == 0 &&
+		       __builtin_offsetof(struct kcm_sk_hot, flags) % 4 == 3 &&
+		       __builtin_offsetof(struct kcm_sk_hot, frame_dead) % 4 == 0,
+	       "bytes of aligned words");
+
 /* The slot of a cookie, or KCM_SK_SLOT_NONE. */
 static __always_inline struct kcm_sk_hot *slot_find(__u64 cookie, __u32 *slot)
 {

@@ -104,7 +104,7 @@ static __always_inline void conn_bases(struct bpf_sock_ops *ctx, struct kcm_sk_r
 	if (!(hot->flags & KCM_SKF_TX_BASE))
 		hot->tx_seq = ctx->snd_nxt;
 	hot->rx_seq = ctx->rcv_nxt - ctx->bytes_received;
-	hot->flags |= KCM_SKF_TX_BASE | KCM_SKF_RX_BASE;
+	flags_set(hot, KCM_SKF_TX_BASE | KCM_SKF_RX_BASE);
 	hot->state = KCM_SK_ESTABLISHED;
 }
 

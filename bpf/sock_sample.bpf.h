@@ -33,7 +33,7 @@ static __always_inline void sample_rx(struct kcm_sk_hot *hot, __u32 rcv_nxt)
 		hot->rx_seq = rcv_nxt;
 	}
 	if ((__s32)(hot->rx_far - hot->rx_seq) <= 0)
-		hot->flags &= ~KCM_SKF_RX_GAP;
+		flags_clear(hot, KCM_SKF_RX_GAP);
 }
 
 #endif
