@@ -28,6 +28,15 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 
 /* ---- who opens it ---- */
 
+static __always_inline void note_opener(struct kcm_sk_info *info, __u64 netns_cookie)
+{
+	info->pid = bpf_get_current_pid_tgid() >> 32;
+	info->uid = bpf_get_current_uid_gid();
+	bpf_get_current_comm(info->comm, sizeof(info->comm));
+	info->cgroup_id = bpf_get_current_cgroup_id();
+	info->netns_cookie = netns_cookie;
+}
+
 SEC("cgroup/sock_create")
 int kcm_sk_create(struct bpf_sock *ctx)
 {
@@ -45,12 +54,21 @@ int kcm_sk_create(struct bpf_sock *ctx)
 	store->hot.tag = bpf_get_socket_cookie(ctx);
 	store->hot.proto = proto;
 	store->more.info.family = ctx->family;
-	store->more.info.pid = bpf_get_current_pid_tgid() >> 32;
-	store->more.info.uid = bpf_get_current_uid_gid();
-	bpf_get_current_comm(store->more.info.comm, sizeof(store->more.info.comm));
-	store->more.info.cgroup_id = bpf_get_current_cgroup_id();
-	store->more.info.netns_cookie = bpf_get_netns_cookie(ctx);
+	note_opener(&store->more.info, bpf_get_netns_cookie(ctx));
 	return 1;
+}
+
+/*
+ * TCP: nobody knows who opened a socket that is older than the programs, that a connection was
+ * cut off from (its state went with it), or that the kernel made: it is who calls connect().
+ */
+static __always_inline void tcp_opener(struct bpf_sock_addr *ctx, struct bpf_sock *sk)
+{
+	struct kcm_sk_store *store =
+		bpf_sk_storage_get(&kcm_sk_store, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (store && !store->more.info.pid)
+		note_opener(&store->more.info, bpf_get_netns_cookie(ctx));
 }
 
 /* ---- UDP: connect() to close() ---- */
@@ -64,7 +82,11 @@ static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
 	__u64 cookie;
 	int slot;
 
-	if (ctx->protocol != KCM_SK_UDP || !sk)
+	if (!sk)
+		return 1;
+	if (ctx->protocol == KCM_SK_TCP)
+		tcp_opener(ctx, sk);
+	if (ctx->protocol != KCM_SK_UDP)
 		return 1;
 	cookie = bpf_get_socket_cookie(ctx);
 	ref.hot = slot_find(cookie, &ref.slot);
