@@ -80,7 +80,7 @@ static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
 	struct kcm_sk_ref ref;
 	struct kcm_sk_info *info;
 	__u64 cookie;
-	int slot;
+	int slot, known;
 
 	if (!sk)
 		return 1;
@@ -102,10 +102,13 @@ static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
 		}
 		ref.hot = &store->hot;
 		ref.more = &store->more;
+		/* Connected before, it stays where it is: other CPUs count there. */
+		known = store->hot.state == KCM_SK_ESTABLISHED;
 		store->hot.tag = cookie;
 		store->hot.proto = KCM_SK_UDP;
-		store->more.info.start_ns = bpf_ktime_get_ns();
-		slot = kcm_slot_claim(cookie);
+		if (!known)
+			store->more.info.start_ns = bpf_ktime_get_ns();
+		slot = known ? -1 : kcm_slot_claim(cookie);
 		if (slot >= 0) {
 			ref.slot = slot;
 			ref.hot = bpf_map_lookup_elem(&kcm_sk_hot, &ref.slot);
@@ -116,10 +119,11 @@ static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
 					 sizeof(*ref.hot) - 8);
 			__builtin_memcpy(ref.more, &store->more, sizeof(*ref.more));
 			label_move(&ref.more->info, &store->more.info);
-		} else {
+		} else if (!known) {
 			CTL_ADD(beyond, 1);
 		}
-		CTL_ADD(opened, 1);
+		if (!known)
+			CTL_ADD(opened, 1);
 	}
 	info = &ref.more->info;
 	ref.hot->state = KCM_SK_ESTABLISHED;
@@ -310,6 +314,7 @@ static __always_inline void rx_count(struct kcm_sk_hot *hot, const struct kcm_pk
 SEC("cgroup_skb/ingress")
 int kcm_sk_ingress(struct __sk_buff *ctx)
 {
+	struct kcm_sk_more *more = NULL;
 	struct kcm_pkt p;
 	struct kcm_sk_hot *hot;
 	__u32 slot;
@@ -334,9 +339,9 @@ int kcm_sk_ingress(struct __sk_buff *ctx)
 			return 1;
 		}
 		hot = &store->hot;
+		more = &store->more;
 	}
 	if (p.proto == KCM_SK_UDP) {
-	struct kcm_sk_more *more = NULL;
 		udp_count(ctx, &p, hot, NULL, 0);
 		return 1;
 	}
@@ -356,4 +361,3 @@ int kcm_sk_ingress(struct __sk_buff *ctx)
 	rx_count(hot, &p);
 	return 1;
 }
-		more = &store->more;
