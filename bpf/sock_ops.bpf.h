@@ -41,7 +41,7 @@ static __always_inline int conn_begin(struct bpf_sock_ops *ctx, struct bpf_sock 
 	}
 	store->hot.role = role;
 	store->hot.proto = KCM_SK_TCP;
-	store->hot.flags &= ~KCM_SKF_ADOPTED;
+	store->hot.flags = 0; /* the listener's, or those of the time when it was one */
 	store->more.info.start_ns = bpf_ktime_get_ns();
 	ops_addrs(ctx, &store->more.info);
 	if (!store->more.info.netns_cookie)
@@ -116,7 +116,8 @@ static __always_inline void conn_sample(struct bpf_sock *sk, struct kcm_sk_ref *
 		sample_tcp(tp, &ref->more->info);
 }
 
-static __always_inline void on_active(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
+/* Return: whether the socket is one that has called connect(). */
+static __always_inline int on_active(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
 {
 	struct kcm_sk_ref ref;
 
@@ -126,21 +127,23 @@ static __always_inline void on_active(struct bpf_sock_ops *ctx, struct bpf_sock 
 	} else {
 		struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
 
-		if (!store)
-			return;
+		if (!store || store->hot.role != KCM_ROLE_CLIENT)
+			return 0;
 		ref.hot = &store->hot;
 		ref.more = &store->more;
 	}
 	if (!ref.more)
-		return;
+		return 1;
 	conn_bases(ctx, &ref);
 	ops_addrs(ctx, &ref.more->info); /* bound to an address by now */
 	ref.hot->frame = framing_of(ref.more->info.rport, KCM_SK_TCP);
-	ref.more->info.connect_us = (bpf_ktime_get_ns() - ref.more->info.start_ns) / 1000;
+	if (ref.more->info.start_ns)
+		ref.more->info.connect_us = (bpf_ktime_get_ns() - ref.more->info.start_ns) / 1000;
 	conn_sample(sk, &ref);
 	rules_apply(ctx, ref.hot, ref.more, cookie);
 	CTL_ADD(opened, 1);
 	event_send(KCM_SKE_OPEN, ref.hot, ref.more, cookie, ref.slot, 0);
+	return 1;
 }
 
 static __always_inline void on_passive(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
@@ -149,8 +152,7 @@ static __always_inline void on_passive(struct bpf_sock_ops *ctx, struct bpf_sock
 
 	if (conn_begin(ctx, sk, cookie, KCM_ROLE_SERVER, &ref))
 		return;
-	ref.hot->flags = 0;   /* the listener's */
-	ref.hot->tx_segs = 0; /* its SYN-ACKs */
+	ref.hot->tx_segs = 0; /* the listener's SYN-ACKs */
 	ref.hot->rx_segs = 0;
 	conn_bases(ctx, &ref);
 	ref.hot->frame = framing_of(ref.more->info.lport, KCM_SK_TCP);
@@ -214,9 +216,10 @@ static __always_inline void conn_remember(struct bpf_sock *sk, __u64 cookie,
 
 static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie)
 {
-	__u32 from = ctx->args[0], to = ctx->args[1];
+	__u32 to = ctx->args[1];
 	struct kcm_sk_ref ref;
 	struct bpf_tcp_sock *tp;
+	int failed;
 
 	ref.hot = slot_find(cookie, &ref.slot);
 	if (ref.hot) {
@@ -265,7 +268,8 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 		ref.more->info.unframed = KCM_UNFRAMED_MISSED;
 		CTL_ADD(unframed, 1);
 	}
-	if (from == KCM_SK_SYN_SENT) {
+	failed = !(ref.hot->flags & KCM_SKF_RX_BASE); /* it was never established */
+	if (failed) {
 		CTL_ADD(failed, 1);
 		event_send(KCM_SKE_FAIL, ref.hot, ref.more, cookie, ref.slot, 0);
 	} else {
@@ -273,15 +277,19 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 		event_send(KCM_SKE_CLOSE, ref.hot, ref.more, cookie, ref.slot, 0);
 	}
 	if (ref.slot == KCM_SK_SLOT_NONE) {
-		if (from == KCM_SK_SYN_SENT) {
+		if (failed) {
 			ref.hot->state = KCM_SK_NEW;
 			ref.hot->flags = 0;
+			ref.hot->tx_bytes = 0; /* of TCP Fast Open */
+			ref.hot->tx_segs = 0;
+			ref.hot->rx_segs = 0;
+			ref.more->info.err = 0;
 		} else {
 			bpf_sk_storage_delete(&kcm_sk_store, sk);
 		}
 		return;
 	}
-	if (from == KCM_SK_SYN_SENT)
+	if (failed)
 		conn_remember(sk, cookie, &ref.more->info);
 	slot_release(ref.hot);
 }
@@ -310,20 +318,21 @@ SEC("sockops")
 int kcm_sk_ops(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
+	__u32 op = ctx->op;
 	__u64 cookie;
 
 	if (!sk)
 		return 1;
 	cookie = bpf_get_socket_cookie(ctx);
-	switch (ctx->op) {
+	switch (op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		on_connect(ctx, sk, cookie);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-		on_active(ctx, sk, cookie);
-		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		on_passive(ctx, sk, cookie);
+		/* Where both SYNs crossed the kernel calls two clients passive. */
+		if (!on_active(ctx, sk, cookie) && op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+			on_passive(ctx, sk, cookie);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		on_listen(ctx, sk, cookie);

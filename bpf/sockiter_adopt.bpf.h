@@ -235,7 +235,8 @@ int kcm_sk_adopt_tcp(struct bpf_iter__tcp *ctx)
 		return 0;
 	}
 	met = bpf_map_lookup_elem(&kcm_sk_lports, &port);
-	store->hot.role = met && *met == session ? KCM_ROLE_SERVER : KCM_ROLE_CLIENT;
+	store->hot.role = state != KCM_SK_SYN_SENT && met && *met == session ? KCM_ROLE_SERVER
+									     : KCM_ROLE_CLIENT;
 	adopt_past(tp, state, store);
 	if (adopt_slot(skc, tp, store, cookie, state)) {
 		__sync_fetch_and_add(&sweep->unslotted, 1); /* a barrier, too */
