@@ -92,8 +92,7 @@ static void cell_labels(const struct top *t, const struct top_row *r, char *text
 						 used ? "," : "", KCM_SK_KEY, label->key,
 						 KCM_SK_VALUE, label->value);
 	}
-	for (char *p = text; *p; p++)
-		*p = *p < ' ' && *p >= 0 ? '?' : *p;
+	sock_text_clean(text);
 }
 
 struct column {

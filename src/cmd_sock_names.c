@@ -58,6 +58,38 @@ const char *sock_proto_name(uint32_t proto)
 	return proto == KCM_SK_TCP ? "tcp" : proto == KCM_SK_UDP ? "udp" : "?";
 }
 
+/* Bytes of the UTF-8 character at @p; 0: none, or one of the control characters above ASCII. */
+static int utf8_len(const unsigned char *p)
+{
+	int n = *p >= 0xc2 && *p <= 0xdf   ? 2
+		: (*p & 0xf0) == 0xe0	   ? 3
+		: *p >= 0xf0 && *p <= 0xf4 ? 4
+					   : 0;
+
+	/* Overlong ones, too, are read as control characters by some. */
+	if ((*p == 0xc2 || *p == 0xe0) && p[1] < 0xa0)
+		return 0;
+	if (*p == 0xf0 && p[1] < 0x90)
+		return 0;
+	for (int i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+void sock_text_clean(char *text)
+{
+	unsigned char *p = (unsigned char *)text;
+
+	while (*p) {
+		int n = *p < 0x80 ? *p >= ' ' && *p < 0x7f : utf8_len(p);
+
+		if (!n)
+			*p = '?';
+		p += n ? n : 1;
+	}
+}
+
 static char *put_dec(char *p, unsigned int v)
 {
 	char digits[8];

@@ -18,6 +18,9 @@ const char *sock_role_name(uint32_t role);
 const char *sock_proto_name(uint32_t proto);
 const char *sock_unframed_name(uint32_t unframed);
 
+/* Anybody's bytes, to be shown: what a terminal would obey becomes '?'. */
+void sock_text_clean(char *text);
+
 #define SOCK_ADDR 64
 /* "10.0.0.1:80", "[::1]:80", "*:80". */
 void sock_addr_text(uint16_t family, const uint8_t addr[16], uint16_t port, char text[SOCK_ADDR]);

@@ -35,8 +35,7 @@ static void put_labels(struct show *w, const struct kcm_sk_info *i)
 			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.*s=%.*s",
 						 used ? "," : "", KCM_SK_KEY, i->label[l].key,
 						 KCM_SK_VALUE, i->label[l].value);
-	for (char *p = text; *p; p++) /* from an application: no escape sequences */
-		*p = *p < ' ' && *p >= 0 ? '?' : *p;
+	sock_text_clean(text); /* from an application: no escape sequences */
 	out_str(w->o, "labels", used ? text : NULL);
 }
 
@@ -53,8 +52,7 @@ static void put_who(struct show *w, const struct kcm_sk_info *i)
 			out_fmt(w->o, "netns", "#%llu", (unsigned long long)i->netns_cookie);
 	}
 	memcpy(comm, i->comm, sizeof(i->comm));
-	for (char *p = comm; *p; p++)
-		*p = *p < ' ' && *p >= 0 ? '?' : *p;
+	sock_text_clean(comm);
 	if (i->pid)
 		out_fmt(w->o, "process", "%s/%u", comm, i->pid);
 	else

@@ -57,8 +57,7 @@ const char *top_sort_name(const struct top *t)
 void top_process(const struct kcm_sk_info *i, char *text, size_t size)
 {
 	snprintf(text, size, i->pid ? "%.*s/%u" : "%.*s", (int)sizeof(i->comm), i->comm, i->pid);
-	for (char *p = text; *p; p++)
-		*p = *p < ' ' && *p >= 0 ? '?' : *p;
+	sock_text_clean(text);
 }
 
 /* ---- rates ---- */

@@ -101,8 +101,7 @@ static void put_text(const struct watch *w, const struct kcm_sk_event *e, const 
 		sock_count_text(s->tx_msgs, tx_msgs);
 	}
 	memcpy(comm, s->info.comm, sizeof(s->info.comm));
-	for (char *p = comm; *p; p++)
-		*p = *p < ' ' && *p >= 0 ? '?' : *p;
+	sock_text_clean(comm);
 	printf("%-12s  %-5s  %-6s  %-24s  %-24s  %8s  %7s  %7s  %7s  %7s  %7s  %7s  %s/%u", when,
 	       kind_name(e->kind), sock_role_name(s->role), local, peer, life, rx, tx, rx_msgs,
 	       tx_msgs, rtt, retrans, *comm ? comm : "-", s->info.pid);
