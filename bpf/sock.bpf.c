@@ -297,18 +297,18 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 /* Segments of a stream that is not framed: count what is in order, note what is not. */
 static __always_inline void rx_count(struct kcm_sk_hot *hot, const struct kcm_pkt *p)
 {
-	__u32 end = p->seq + p->len;
+	__u64 have = *(volatile __u64 *)&hot->rx_bytes;
+	__u32 end = p->seq + p->len, next = hot->rx_base + (__u32)have;
 
-	if ((__s32)(end - hot->rx_seq) <= 0)
+	if ((__s32)(end - next) <= 0)
 		return;
-	if ((__s32)(p->seq - hot->rx_seq) > 0) {
+	if ((__s32)(p->seq - next) > 0) {
 		if (!(hot->flags & KCM_SKF_RX_GAP) || (__s32)(end - hot->rx_far) > 0)
 			hot->rx_far = end;
 		flags_set(hot, KCM_SKF_RX_GAP);
 		return;
 	}
-	hot->rx_bytes += end - hot->rx_seq;
-	hot->rx_seq = end;
+	hot->rx_bytes = have + (end - next);
 }
 
 SEC("cgroup_skb/ingress")

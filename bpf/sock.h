@@ -102,7 +102,7 @@ struct kcm_sk_hot {
 	__u64 rx_bytes; /* payload received in order */
 	__u64 last_ns;	/* CLOCK_MONOTONIC, coarse, of the last segment; of a free slot: freed at */
 	__u32 tx_seq;	/* TCP, host order: behind the last byte counted */
-	__u32 rx_seq;
+	__u32 rx_base; /* of the first byte received; rx_next() says how far we are */
 	__u32 tx_segs;
 	__u32 rx_segs;
 	__u32 rx_fin;	 /* sequence number of the peer's FIN */

@@ -51,7 +51,7 @@ static __always_inline void early_note(struct __sk_buff *ctx, const struct kcm_p
 	__builtin_memset(&more->info, 0, sizeof(more->info));
 	hot->tag = KCM_TAG_BUSY;
 	hot->role = KCM_ROLE_SERVER;
-	hot->rx_seq = p->seq;
+	hot->rx_base = p->seq;
 	hot->rx_segs = 1;
 	more->info.reserved[0] = p->seq;
 	more->info.rport = p->sport;
@@ -68,7 +68,6 @@ static __always_inline void early_note(struct __sk_buff *ctx, const struct kcm_p
 		frame_gone(hot, more, 2);
 	}
 	hot->rx_bytes = p->len;
-	hot->rx_seq += p->len;
 }
 
 /* Data that came with the last ACK of the handshake passed the ingress program as the listener's,
@@ -90,16 +89,16 @@ static __always_inline void early_take(struct bpf_sock_ops *ctx, struct kcm_sk_r
 	for (int i = 0; i < 16; i += 4)
 		if (*(__u32 *)&a->raddr[i] != *(__u32 *)&b->raddr[i])
 			return;
-	if ((__u32)a->reserved[0] != ref->hot->rx_seq) {
+	if ((__u32)a->reserved[0] != rx_next(ref->hot)) {
 		/* The first segment with data was lost, this is a later one: TCP keeps it. */
-		ref->hot->rx_far = hot->rx_seq;
+		ref->hot->rx_far = rx_next(hot);
 		flags_set(ref->hot, KCM_SKF_RX_GAP);
 		if (ref->hot->frame)
 			frame_missed(ref->hot, b);
 		return;
 	}
 	ref->hot->rx_bytes = hot->rx_bytes;
-	ref->hot->rx_seq = hot->rx_seq;
+	ref->hot->rx_base = hot->rx_base;
 	ref->hot->rx_segs = hot->rx_segs;
 	ref->hot->rx_fin = hot->rx_fin;
 	ref->hot->flags |= hot->flags & KCM_SKF_RX_FIN;

@@ -29,6 +29,15 @@ static __always_inline void flags_clear(struct kcm_sk_hot *hot, __u32 flags)
 	__sync_fetch_and_and((__u32 *)&hot->state, ~(flags << BYTE_SHIFT(3)));
 }
 
+/*
+ * TCP: sequence number behind the last byte counted. Derived, so that two CPUs that count at once
+ * (a retransmission, a look at rcv_nxt) may set each other back, and never count a byte twice.
+ */
+static __always_inline __u32 rx_next(const struct kcm_sk_hot *hot)
+{
+	return hot->rx_base + (__u32) * (const volatile __u64 *)&hot->rx_bytes;
+}
+
 /* @direction: 1 tx, 2 rx. */
 static __always_inline void dead_set(struct kcm_sk_hot *hot, __u32 direction)
 {

@@ -103,7 +103,7 @@ static __always_inline void conn_bases(struct bpf_sock_ops *ctx, struct kcm_sk_r
 
 	if (!(hot->flags & KCM_SKF_TX_BASE))
 		hot->tx_seq = ctx->snd_nxt;
-	hot->rx_seq = ctx->rcv_nxt - ctx->bytes_received;
+	hot->rx_base = ctx->rcv_nxt - ctx->bytes_received;
 	flags_set(hot, KCM_SKF_TX_BASE | KCM_SKF_RX_BASE);
 	hot->state = KCM_SK_ESTABLISHED;
 }
@@ -237,12 +237,12 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 	ref.hot->state = to;
 	tp = bpf_tcp_sock(sk);
 	if (tp) {
-		__u32 had = ref.hot->rx_seq;
+		__u64 had = ref.hot->rx_bytes;
 
 		sample_tcp(tp, &ref.more->info);
 		if (ref.hot->flags & KCM_SKF_RX_BASE)
 			sample_rx(ref.hot, tp->rcv_nxt);
-		if (ref.hot->rx_seq != had && ref.hot->frame && !(ref.hot->frame_dead & 2))
+		if (ref.hot->rx_bytes != had && ref.hot->frame && !(ref.hot->frame_dead & 2))
 			frame_missed(ref.hot, &ref.more->info);
 	}
 	if (to != KCM_SK_CLOSE)
@@ -250,11 +250,10 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 	ref.more->info.err = conn_error(sk);
 	if (tp && (ref.hot->flags & KCM_SKF_RX_BASE) && !(ref.hot->flags & KCM_SKF_ADOPTED)) {
 		/* Segments that we counted and that TCP then refused, as after close(). */
-		__s32 over = ref.hot->rx_seq - tp->rcv_nxt;
+		__s32 over = rx_next(ref.hot) - tp->rcv_nxt;
 
 		if (over > 0 && (__u64)over <= ref.hot->rx_bytes) {
 			ref.hot->rx_bytes -= over;
-			ref.hot->rx_seq -= over;
 			/* How many messages were in them nobody knows any more. */
 			if (ref.hot->frame && !(ref.hot->frame_dead & 2))
 				frame_missed(ref.hot, &ref.more->info);

@@ -23,16 +23,15 @@ static __always_inline void sample_tcp(struct bpf_tcp_sock *tp, struct kcm_sk_in
  */
 static __always_inline void sample_rx(struct kcm_sk_hot *hot, __u32 rcv_nxt)
 {
+	__u64 have = *(volatile __u64 *)&hot->rx_bytes;
 	__s32 more;
 
 	if ((hot->flags & KCM_SKF_RX_FIN) && (__s32)(rcv_nxt - hot->rx_fin) > 0)
 		rcv_nxt = hot->rx_fin;
-	more = rcv_nxt - hot->rx_seq;
-	if (more > 0) {
-		hot->rx_bytes += more;
-		hot->rx_seq = rcv_nxt;
-	}
-	if ((__s32)(hot->rx_far - hot->rx_seq) <= 0)
+	more = rcv_nxt - (hot->rx_base + (__u32)have);
+	if (more > 0)
+		hot->rx_bytes = have + more;
+	if ((__s32)(hot->rx_far - rx_next(hot)) <= 0)
 		flags_clear(hot, KCM_SKF_RX_GAP);
 }
 

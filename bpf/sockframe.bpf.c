@@ -137,7 +137,7 @@ static __always_inline void unframe(struct kcm_sk_ref *ref, struct kcm_sk_dir *d
 	struct kcm_sk_hot *hot = ref->hot;
 	__u32 far;
 
-	hot->frame_dead |= tx ? 1 : 2;
+	dead_set(hot, tx ? 1 : 2);
 	if (why != KCM_UNFRAMED_NO)
 		ref->more->info.unframed = why;
 	if (why != KCM_UNFRAMED_NO && why != KCM_UNFRAMED_OPAQUE)
@@ -151,7 +151,7 @@ static __always_inline void unframe(struct kcm_sk_ref *ref, struct kcm_sk_dir *d
 		}
 	} else {
 		hot->rx_far = far;
-		hot->flags |= KCM_SKF_RX_GAP;
+		flags_set(hot, KCM_SKF_RX_GAP);
 	}
 }
 
@@ -175,7 +175,6 @@ static __always_inline void advance(struct kcm_sk_hot *hot, int tx, __u32 bytes)
 		hot->tx_seq += bytes;
 	} else {
 		hot->rx_bytes += bytes;
-		hot->rx_seq += bytes;
 	}
 }
 
@@ -190,7 +189,7 @@ struct kcm_drain {
 /* The gap may be filled: go on in what was stashed. */
 static long drain_one(__u32 i, struct kcm_drain *r)
 {
-	__u32 zero = 0, next = r->tx ? r->hot->tx_seq : r->hot->rx_seq, old, chunk;
+	__u32 zero = 0, next = r->tx ? r->hot->tx_seq : rx_next(r->hot), old, chunk;
 	struct kcm_sk_stash_heads *all = bpf_map_lookup_elem(&kcm_sk_sthead, &zero);
 	struct kcm_sk_stash_head *h;
 
@@ -214,7 +213,7 @@ static __always_inline void segment_early(struct __sk_buff *ctx, struct kcm_sk_r
 	struct bpf_sock *sk = ctx->sk;
 	struct bpf_tcp_sock *tp = sk && !tx ? bpf_tcp_sock(sk) : NULL;
 
-	if (tp && (__s32)(tp->rcv_nxt - hot->rx_seq) > 0)
+	if (tp && (__s32)(tp->rcv_nxt - rx_next(hot)) > 0)
 		unframe(ref, d, cookie, tx, KCM_UNFRAMED_MISSED);
 	else if (stash_put(ctx, d, KCM_STASH_OWNER(cookie, tx), seq, off, len))
 		unframe(ref, d, cookie, tx, KCM_UNFRAMED_STASH);
@@ -257,21 +256,21 @@ static __always_inline void segment_opaque(struct kcm_sk_ref *ref, struct kcm_sk
 	__s32 fresh;
 
 	unframe(ref, d, hot->tag, tx, KCM_UNFRAMED_OPAQUE);
-	if (tx || (__s32)(seq - hot->rx_seq) <= 0) {
-		fresh = seq + len - (tx ? hot->tx_seq : hot->rx_seq);
+	if (tx || (__s32)(seq - rx_next(hot)) <= 0) {
+		fresh = seq + len - (tx ? hot->tx_seq : rx_next(hot));
 		if (fresh > 0)
 			advance(hot, tx, fresh);
 		return;
 	}
 	if (!(hot->flags & KCM_SKF_RX_GAP) || (__s32)(seq + len - hot->rx_far) > 0)
 		hot->rx_far = seq + len;
-	hot->flags |= KCM_SKF_RX_GAP;
+	flags_set(hot, KCM_SKF_RX_GAP);
 }
 
 static __always_inline void segment(struct __sk_buff *ctx, struct kcm_sk_ref *ref, int tx)
 {
 	struct kcm_sk_dir *d = tx ? &ref->more->tx : &ref->more->rx;
-	__u32 next = tx ? ref->hot->tx_seq : ref->hot->rx_seq, seq = ctx->cb[1], off = ctx->cb[2];
+	__u32 next = tx ? ref->hot->tx_seq : rx_next(ref->hot), seq = ctx->cb[1], off = ctx->cb[2];
 	__u32 len = ctx->len - off, old;
 
 	if ((__s32)(seq + len - next) <= 0)

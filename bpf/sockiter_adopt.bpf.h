@@ -88,13 +88,12 @@ static __always_inline void adopt_past(const struct tcp_sock *tp, __u8 state,
 	if (state == KCM_SK_SYN_SENT)
 		return; /* its other numbers are taken when it is established */
 	hot->flags |= KCM_SKF_RX_BASE;
-	hot->rx_seq = tp->rcv_nxt;
 	hot->tx_bytes = tp->bytes_sent - tp->bytes_retrans;
 	hot->rx_bytes = tp->bytes_received;
+	hot->rx_base = tp->rcv_nxt - (__u32)hot->rx_bytes;
 	if (rx_has_fin(state)) { /* it counts as a byte there */
-		hot->rx_seq--;
 		hot->rx_bytes--;
-		hot->rx_fin = hot->rx_seq;
+		hot->rx_fin = tp->rcv_nxt - 1;
 		hot->flags |= KCM_SKF_RX_FIN;
 	}
 	hot->tx_segs = tp->segs_out;

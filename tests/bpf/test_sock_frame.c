@@ -154,7 +154,7 @@ static void check(const struct stream *s, const struct stream_result *model, int
 	const struct kcm_sk_more *more = &s->m->more[SLOT];
 	const struct kcm_sk_dir *d = s->tx ? &more->tx : &more->rx;
 	__u64 bytes = s->tx ? hot->tx_bytes : hot->rx_bytes;
-	__u32 next = s->tx ? hot->tx_seq : hot->rx_seq, zero = 0;
+	__u32 next = s->tx ? hot->tx_seq : hot->rx_base + (__u32)hot->rx_bytes, zero = 0;
 	static struct kcm_sk_stash_heads heads;
 	size_t rest = s->len - (model->n ? model->end[model->n - 1] : 0);
 	int dead = hot->frame_dead != 0;
@@ -204,7 +204,7 @@ static void one_stream(const char *desc, const struct kcm_frame *f, struct sockf
 	hot->role = server ? KCM_ROLE_SERVER : KCM_ROLE_CLIENT;
 	hot->state = KCM_SK_ESTABLISHED;
 	hot->flags = KCM_SKF_TX_BASE | KCM_SKF_RX_BASE;
-	hot->tx_seq = hot->rx_seq = s.base;
+	hot->tx_seq = hot->rx_base = s.base;
 	feed_kernel(&s);
 	check(&s, &model, ends, f);
 	messages += model.n;
