@@ -2,6 +2,7 @@
 /* sock_tag.c - a program's own sockets: labels, generation, counters. */
 #include <errno.h>
 #include <sched.h>
+#include <time.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,7 +10,9 @@
 #include "kcm_sock.h"
 #include "../../bpf/sock.h"
 
-#define TRIES 100
+#define TRIES	     1000
+#define TRIES_QUICK  16
+#define TRY_AGAIN_NS 100000
 
 _Static_assert(KCM_SOCK_LABELS == KCM_SK_LABELS && KCM_SOCK_KEY == KCM_SK_KEY &&
 		       KCM_SOCK_VALUE == KCM_SK_VALUE && KCM_SOCK_HIST == KCM_SK_HIST,
@@ -24,6 +27,15 @@ static int result(int ret)
 	return errno == ENOPROTOOPT || errno == ENOTSUP ? -EOPNOTSUPP : -errno;
 }
 
+/* Who changes labels may wait for this CPU; where all are busy a yield does not give it away. */
+static void let_others(int tries)
+{
+	if (tries < TRIES_QUICK)
+		sched_yield();
+	else
+		nanosleep(&(struct timespec){ .tv_nsec = TRY_AGAIN_NS }, NULL);
+}
+
 static int set(int fd, int option, const void *value, size_t len)
 {
 	int err;
@@ -32,7 +44,7 @@ static int set(int fd, int option, const void *value, size_t len)
 		err = result(setsockopt(fd, KCM_SOL_KCM, option, value, (socklen_t)len));
 		if (err != -EAGAIN)
 			break;
-		sched_yield(); /* who changes labels may wait for this CPU */
+		let_others(i);
 	}
 	return err;
 }
@@ -100,7 +112,7 @@ int kcm_sock_get(int fd, struct kcm_sock_stats *stats)
 		err = result(getsockopt(fd, KCM_SOL_KCM, KCM_SO_STATE, &sock, &len));
 		if (err != -EAGAIN)
 			break;
-		sched_yield();
+		let_others(i);
 	}
 	/* EINVAL: a longer one, of another version. */
 	if (err == -EINVAL || (!err && len != sizeof(sock)))
