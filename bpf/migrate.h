@@ -41,6 +41,13 @@ enum kcm_mg_policy {
 	KCM_MG_POLICIES,
 };
 
+/* The connection that shall prove that a new generation accepts. */
+enum kcm_mg_probe {
+	KCM_MG_PROBE_NONE,
+	KCM_MG_PROBE_GIVEN,  /* its SYN went to the generation */
+	KCM_MG_PROBE_QUEUED, /* it is in the accept queue, or was taken out of it */
+};
+
 enum kcm_mg_gen_state {
 	KCM_MG_GEN_FREE,
 	KCM_MG_GEN_NEW,	     /* it listens; whether it accepts is being found out */
@@ -69,6 +76,7 @@ enum kcm_mg_slot_flag {
 	KCM_MG_SLOT_ADOPTED = 2, /* it listened before attach */
 	KCM_MG_SLOT_DEAD = 4,	 /* gone without a word: kernels before 6.12 tell of no close of
 				  * listeners that are older than attach */
+	KCM_MG_SLOT_CLOSED = 8,	 /* rests until nothing of it can still migrate */
 };
 
 /* A listener. One is a cache line that the selector writes and one that it does not. */
@@ -88,6 +96,7 @@ struct kcm_mg_slot {
 	__u32 pid; /* that called listen(), in the initial pid namespace */
 	__u32 uid;
 	char comm[16];
+	__u64 closed_ns;
 	__u64 pad[3];
 };
 
@@ -108,8 +117,8 @@ struct kcm_mg_gen {
 	__u64 given, in, out, refused; /* of its listeners that have closed */
 	__u64 probe_ns;	   /* the connection that shall prove it: when it was given ... */
 	__u32 probe_peer;  /* ... who from, a hash ... */
-	__u16 probe_slot;  /* ... and to whom */
-	__u16 probe_state; /* 0 none, 1 given, 2 in the accept queue */
+	__u32 probe_slot;  /* ... and to whom */
+	__u32 probe_state; /* enum kcm_mg_probe */
 	__u32 id;	   /* 1, 2, ... within the group */
 	__u32 weight;	   /* percent of new connections, for generations that do not work alone */
 	__u16 n;	   /* listeners */
@@ -125,6 +134,7 @@ enum kcm_mg_group_flag {
 	KCM_MG_GROUP_PINNED = 4,   /* promote or rollback said which one works: newer ones don't */
 	KCM_MG_GROUP_WEIGHTED = 8, /* some generation has a weight */
 	KCM_MG_GROUP_PARK = 16,	   /* an anchor may take connections */
+	KCM_MG_GROUP_DIVERT = 32,  /* new connections go to the anchor, whoever listens */
 };
 
 struct kcm_mg_group {
@@ -203,7 +213,6 @@ struct kcm_mg_ctl {
 	__u32 n_groups;
 	__u32 keeper_pid; /* user space: who holds anchors; 0 = nobody */
 	__u64 cgroup_id;
-	__u64 slot_hint;
 	__u64 log_next;
 	__u64 refused_listeners;
 	__u64 adopted;
@@ -211,14 +220,38 @@ struct kcm_mg_ctl {
 	__u32 anchor_backlog; /* user space: bound of parked connections ... */
 	__u32 anchor_time_ms; /* ... and of their time */
 	__u64 anchor;	      /* user space: --anchor was asked for */
-	__u64 settle;
+	__u32 probing;	      /* a probe is on its way somewhere */
+	__u32 sticky;	      /* entries of kcm_mg_sticky; 1: loaded without KCM_MG_CLIENT */
+	__u32 slots;	      /* ever used: slot[0, slots) */
+	__u32 limbo_at;	      /* closed slots rest in limbo[limbo_at, limbo_to), modulo */
+	__u32 limbo_to;
+	__u32 pad;
 };
 
 struct kcm_mg {
 	struct kcm_mg_ctl ctl;
+	__u16 limbo[KCM_MG_SLOTS];
 	struct kcm_mg_event log[KCM_MG_LOG];
 	struct kcm_mg_slot slot[KCM_MG_SLOTS];
 	struct kcm_mg_group group[KCM_MG_GROUPS];
+};
+
+/*
+ * Value of kcm_mg_seed: who listens on a socket that is older than attach. kcm_mg_owner finds it
+ * among all processes' descriptors, kcm_mg_adopt uses it.
+ */
+struct kcm_mg_seed {
+	struct kcm_mg_key key;
+	__u32 pid;
+	__u32 pad;
+	char comm[16];
+};
+
+/* Set at load, in .rodata. */
+struct kcm_mg_conf {
+	__u32 port;	 /* host order */
+	__u32 reuseport; /* bind4, bind6: set SO_REUSEPORT */
+	__u64 cgroup_id; /* for kcm_mg_adopt; 0 = any */
 };
 
 /* Value of kcm_mg_index. */

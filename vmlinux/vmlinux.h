@@ -14,11 +14,14 @@ struct cgroup_subsys_state;
 struct file;
 struct inode;
 struct kernfs_node;
+struct mm_struct;
 struct net;
 struct seq_file;
 struct sock;
 struct sock_common;
 struct socket;
+struct task_struct;
+struct tcp_md5sig_info;
 struct udp_sock;
 
 typedef unsigned char __u8;
@@ -43,6 +46,8 @@ typedef __s64 s64;
 
 typedef __u64 u64;
 
+typedef int __kernel_pid_t;
+
 typedef unsigned int __kernel_uid32_t;
 
 typedef __u16 __be16;
@@ -51,11 +56,32 @@ typedef __u32 __be32;
 
 typedef __u32 __wsum;
 
+typedef __kernel_pid_t pid_t;
+
 typedef __kernel_uid32_t uid_t;
 
 typedef struct {
 	s64 counter;
 } atomic64_t;
+
+typedef struct {
+	uid_t val;
+} kuid_t;
+
+struct task_struct {
+	pid_t tgid;
+	struct task_struct *group_leader;
+	struct task_struct *real_parent;
+	u64 start_boottime;
+	u64 self_exec_id;
+	u64 parent_exec_id;
+	struct mm_struct *mm;
+	char comm[16];
+};
+
+struct mm_struct {
+	struct file *exe_file;
+};
 
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
@@ -210,6 +236,9 @@ typedef struct {
 } possible_net_t;
 
 struct sock_common {
+	int skc_bound_dev_if;
+	unsigned char skc_ipv6only: 1;
+	unsigned char skc_reuseport: 1;
 	short unsigned int skc_family;
 	volatile unsigned char skc_state;
 	__u16 skc_num;
@@ -228,6 +257,9 @@ struct sock_cgroup_data {
 
 struct sock {
 	struct sock_common __sk_common;
+	kuid_t sk_uid;
+	u32 sk_ack_backlog;
+	u32 sk_max_ack_backlog;
 	int sk_rcvbuf;
 	int sk_sndbuf;
 	int sk_err;
@@ -240,6 +272,7 @@ struct sock {
 
 struct socket {
 	struct file *file;
+	struct sock *sk;
 };
 
 enum {
@@ -422,6 +455,19 @@ struct bpf_timer {
 enum {
 	BPF_F_TIMER_ABS = 1,
 	BPF_F_TIMER_CPU_PIN = 2,
+};
+
+struct bpf_iter__task_file {
+	union {
+		struct bpf_iter_meta *meta;
+	};
+	union {
+		struct task_struct *task;
+	};
+	u32 fd;
+	union {
+		struct file *file;
+	};
 };
 
 struct bpf_iter__bpf_map_elem {
@@ -734,6 +780,15 @@ struct udp_sock {
 	struct inet_sock inet;
 };
 
+struct fastopen_queue {
+	int max_qlen;
+};
+
+struct request_sock_queue {
+	struct fastopen_queue fastopenq;
+	u8 rskq_defer_accept;
+};
+
 struct minmax_sample {
 	u32 t;
 	u32 v;
@@ -745,10 +800,13 @@ struct minmax {
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	struct request_sock_queue icsk_accept_queue;
 };
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	u8 save_syn: 2;
+	struct tcp_md5sig_info *md5sig_info;
 	u32 rcv_nxt;
 	u32 copied_seq;
 	u32 snd_una;
@@ -808,6 +866,11 @@ enum {
 	BPF_F_ADJ_ROOM_ENCAP_L2_ETH = 64,
 	BPF_F_ADJ_ROOM_DECAP_L3_IPV4 = 128,
 	BPF_F_ADJ_ROOM_DECAP_L3_IPV6 = 256,
+};
+
+enum bpf_hdr_start_off {
+	BPF_HDR_START_MAC = 0,
+	BPF_HDR_START_NET = 1,
 };
 
 struct bpf_tcp_sock {
