@@ -143,8 +143,8 @@ struct kcm_mg_group {
 	__u8 addr[16];	   /* network order; IPv4 in the first four */
 	__u32 ifindex;
 	__u32 uid;
+	__u32 flags; /* enum kcm_mg_group_flag; changed atomically */
 	__u16 family;
-	__u16 flags; /* enum kcm_mg_group_flag */
 	__u8 v6only;
 	__u8 pad;
 	__u16 working; /* index of the generation new connections go to, or KCM_MG_NONE */

@@ -313,7 +313,7 @@ static __always_inline void gen_closes(struct kcm_mg *mg, struct kcm_mg_group *g
 		return;
 	g->before = at;
 	g->working = best;
-	g->flags &= ~KCM_MG_GROUP_PINNED;
+	__sync_fetch_and_and(&g->flags, ~KCM_MG_GROUP_PINNED);
 	if (g->next == best)
 		g->next = KCM_MG_NONE;
 	gen_at(g, best)->state = KCM_MG_GEN_READY;
