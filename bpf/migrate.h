@@ -225,7 +225,7 @@ struct kcm_mg_ctl {
 	__u32 slots;	      /* ever used: slot[0, slots) */
 	__u32 limbo_at;	      /* closed slots rest in limbo[limbo_at, limbo_to), modulo */
 	__u32 limbo_to;
-	__u32 pad;
+	__u32 forget; /* under the lock: see mg_forget() */
 };
 
 struct kcm_mg {

@@ -177,6 +177,16 @@ static __always_inline void gen_opens(struct kcm_mg_group *g, struct kcm_mg_gen 
 	g->working = at;
 }
 
+/*
+ * A number that the verifier knows becomes one that it does not: else it walks all that follows
+ * once for each group and generation that a search may have found.
+ */
+static __always_inline __u32 mg_forget(struct kcm_mg *mg, __u32 n)
+{
+	*(volatile __u32 *)&mg->ctl.forget = n;
+	return *(volatile __u32 *)&mg->ctl.forget;
+}
+
 /* What a listener has counted stays with its generation, if that is still there. */
 static __always_inline void slot_settle(struct kcm_mg *mg, const struct kcm_mg_slot *s)
 {
@@ -240,6 +250,7 @@ static __always_inline int table_add(struct kcm_mg *mg, struct mg_new *d)
 
 	if (gi < 0)
 		return KCM_MGW_GROUPS;
+	gi = mg_forget(mg, gi) & (KCM_MG_GROUPS - 1);
 	g = group_at(mg, gi);
 	if (!group_is(g, d))
 		group_begin(mg, g, d);
@@ -251,6 +262,8 @@ static __always_inline int table_add(struct kcm_mg *mg, struct mg_new *d)
 		at = g->working & (KCM_MG_GENS - 1);
 		is = 1;
 	}
+	at = mg_forget(mg, at) & (KCM_MG_GENS - 1);
+	is = mg_forget(mg, is);
 	gen = gen_at(g, at);
 	if (is && gen->n >= KCM_MG_MEMBERS)
 		return KCM_MGW_SLOTS;
@@ -308,7 +321,7 @@ static __always_inline void gen_closes(struct kcm_mg *mg, struct kcm_mg_group *g
 		g->next = KCM_MG_NONE;
 	if (g->working != at)
 		return;
-	best = gen_best(g);
+	best = mg_forget(mg, gen_best(g));
 	if (best == KCM_MG_NONE)
 		return;
 	g->before = at;
