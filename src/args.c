@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include "cmd.h"
+#include "lib/suggest.h"
 
 static bool take_letters(const char *word, struct cmd_globals *g)
 {

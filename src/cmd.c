@@ -2,6 +2,7 @@
 /* From a command line to the entry of the command table that runs it. */
 #include <errno.h>
 #include "cmd.h"
+#include "lib/suggest.h"
 #include "feature.h"
 #include "system.h"
 
@@ -30,15 +31,21 @@ bool cmd_is_object(const char *name)
 	return cmd_object_help(name) != NULL;
 }
 
-const struct cmd *cmd_find(const char *object, const char *verb)
+static const struct cmd *find(const char *object, const char *verb)
 {
-	if (object && streq(verb, "list"))
-		verb = "show";
 	cmd_for_each (c)
 		if (streq(c->verb, verb) &&
 		    (object ? c->object && streq(c->object, object) : !c->object))
 			return c;
 	return NULL;
+}
+
+const struct cmd *cmd_find(const char *object, const char *verb)
+{
+	const struct cmd *c = find(object, verb);
+
+	/* As with ip: `list` is `show` where it is nothing else. */
+	return c || !object || !streq(verb, "list") ? c : find(object, "show");
 }
 
 static int unknown(const char *object, const char *word)

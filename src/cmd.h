@@ -102,9 +102,6 @@ void help_rst(FILE *f, const char *object);
 int complete_bash(FILE *f);
 int complete_zsh(FILE *f);
 
-/* The word of @words (n of them) nearest to @word, or NULL if none is near. */
-const char *suggest(const char *word, const char *const *words, size_t n);
-
 extern const struct cmd core_cmds[];
 
 #endif

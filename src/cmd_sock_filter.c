@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <time.h>
 #include "cmd.h"
+#include "lib/suggest.h"
 #include "cmd_sock_value.h"
 
 /* What is still to be read: the rest of a word, and words. */

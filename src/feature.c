@@ -78,6 +78,8 @@ const struct feature features[FEAT_COUNT] = {
 			       "CONFIG_BPF_SYSCALL", "5.9", iter, "kcm_p_iter_map", "kcm_p_mmap"),
 	[FEAT_LIVE_SOCKOPS] = PROG("live_sockops", "fast slots for connections older than load",
 				   NULL, "6.12", live, "kcm_p_iter_live", "kcm_p_live"),
+	[FEAT_TCP_ZEROCOPY] = HOST("tcp_zerocopy", "pages of a receive queue are mapped",
+				   "CONFIG_MMU", "4.18", zerocopy),
 	[FEAT_XDP] = PROG("xdp", "programs at the network card", "CONFIG_NET", "4.8", load,
 			  "kcm_p_xdp", ""),
 };

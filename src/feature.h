@@ -41,6 +41,7 @@ enum feature_id {
 	FEAT_ITER_TCP,
 	FEAT_ITER_MAP,
 	FEAT_LIVE_SOCKOPS, /* callbacks asked for on sockets that live already */
+	FEAT_TCP_ZEROCOPY, /* pages of a receive queue are mapped */
 	FEAT_COUNT,
 };
 
@@ -106,6 +107,7 @@ int probe_host_bpffs(const struct feature *f, struct feature_result *r);
 int probe_host_cgroup2(const struct feature *f, struct feature_result *r);
 int probe_host_jit(const struct feature *f, struct feature_result *r);
 int probe_host_memlock(const struct feature *f, struct feature_result *r);
+int probe_host_zerocopy(const struct feature *f, struct feature_result *r);
 int probe_host_optmem(const struct feature *f, struct feature_result *r);
 
 /* Why and remedy of one result; return @state for a probe to return. */

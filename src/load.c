@@ -89,6 +89,13 @@ static int load_one(const struct kcm_system *s, const struct cmd_args *args)
 
 	if (code)
 		return code;
+	if (!s->load) {
+		if (!args->npos)
+			return 0;
+		return report(PROBLEM(.code = KCM_EXIT_USAGE, .why = "it needs to be told of what",
+				      .next = s->load_with),
+			      "cannot load %s by its name alone", s->name);
+	}
 	found = kcm_pin_info(s->name, INSTANCE, &before);
 	err = s->load(detail, sizeof(detail));
 	if (err && err != -EEXIST)

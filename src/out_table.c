@@ -73,6 +73,10 @@ void table_put(struct table *t, int column, const char *text, bool number)
 		t->size = size;
 	}
 	memcpy(t->text + t->used, text, n);
+	/* A process may call itself anything: nothing of that is for the terminal. */
+	for (char *p = t->text + t->used; *p; p++)
+		if (iscntrl((unsigned char)*p))
+			*p = '?';
 	t->cells[(t->rows - 1) * t->ncolumns + (size_t)column] = t->used + 1;
 	t->used += n;
 	if (n - 1 > t->width[column])

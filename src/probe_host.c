@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <linux/magic.h>
 #include <sys/capability.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include "feature.h"
@@ -158,4 +160,28 @@ int probe_host_optmem(const struct feature *f, struct feature_result *r)
 	return feature_set(r, FEATURE_WARN, "sysctl -w net.core.optmem_max=131072",
 			   "net.core.optmem_max = %" PRId64 " leaves little for socket storage",
 			   bytes);
+}
+
+/* No TCP_ZEROCOPY_RECEIVE here: that there is a mapping says it all. */
+int probe_host_zerocopy(const struct feature *f, struct feature_result *r)
+{
+	_cleanup_fd_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	long page = sysconf(_SC_PAGESIZE);
+	void *p;
+
+	(void)f;
+	if (fd < 0)
+		return feature_set(r, FEATURE_UNKNOWN, NULL, "no TCP socket: %s", strerror(errno));
+	p = mmap(NULL, (size_t)page, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		r->err = errno;
+		return feature_set(r, FEATURE_MISSING, NULL, "mmap() of a TCP socket: %s",
+				   strerror(errno));
+	}
+	munmap(p, (size_t)page);
+	if (page != 4096)
+		return feature_set(r, FEATURE_WARN, NULL, "pages of %ld bytes: rx copies", page);
+	return feature_set(r, FEATURE_WORKS, NULL,
+			   "never ask for it on a socket that is in a sockmap with a verdict "
+			   "program: the kernel crashes");
 }

@@ -24,9 +24,11 @@ struct kcm_system {
 	 * was there already.
 	 */
 	int (*load)(char *err, size_t size);
+	/* Where @load is NULL, for there is no instance to make without being told more: how. */
+	const char *load_with;
 	/*
 	 * For doctor: would load() work? It may change nothing outside of bpffs, which is an empty
-	 * one. NULL: load() itself does not.
+	 * one. NULL: load() itself does not (there is one of the two).
 	 */
 	int (*trial)(char *err, size_t size);
 	/* Remove one instance. Return: 0 or -errno; -EBUSY if it is used and not @force. */

@@ -19,6 +19,7 @@ struct net;
 struct seq_file;
 struct sock;
 struct sock_common;
+struct sock_reuseport;
 struct socket;
 struct task_struct;
 struct tcp_md5sig_info;
@@ -268,6 +269,7 @@ struct sock {
 	struct socket *sk_socket;
 	u16 sk_protocol;
 	long unsigned int sk_max_pacing_rate;
+	struct sock_reuseport *sk_reuseport_cb;
 };
 
 struct socket {
@@ -645,10 +647,23 @@ struct bpf_sk_lookup {
 	__u32 ingress_ifindex;
 };
 
+struct sock_reuseport {
+	u16 num_socks;
+	struct sock *socks[0];
+};
+
 enum {
 	BPF_F_INGRESS = 1,
 	BPF_F_BROADCAST = 8,
 	BPF_F_EXCLUDE_INGRESS = 16,
+};
+
+struct bpf_cpumap_val {
+	__u32 qsize;
+	union {
+		int fd;
+		__u32 id;
+	} bpf_prog;
 };
 
 enum sock_type {
@@ -923,6 +938,60 @@ enum {
 	TCP_BPF_SYN_MAC = 1007,
 	TCP_BPF_SOCK_OPS_CB_FLAGS = 1008,
 	SK_BPF_CB_FLAGS = 1009,
+};
+
+enum {
+	BPF_FIB_LKUP_RET_SUCCESS = 0,
+	BPF_FIB_LKUP_RET_BLACKHOLE = 1,
+	BPF_FIB_LKUP_RET_UNREACHABLE = 2,
+	BPF_FIB_LKUP_RET_PROHIBIT = 3,
+	BPF_FIB_LKUP_RET_NOT_FWDED = 4,
+	BPF_FIB_LKUP_RET_FWD_DISABLED = 5,
+	BPF_FIB_LKUP_RET_UNSUPP_LWT = 6,
+	BPF_FIB_LKUP_RET_NO_NEIGH = 7,
+	BPF_FIB_LKUP_RET_FRAG_NEEDED = 8,
+	BPF_FIB_LKUP_RET_NO_SRC_ADDR = 9,
+};
+
+struct bpf_fib_lookup {
+	__u8 family;
+	__u8 l4_protocol;
+	__be16 sport;
+	__be16 dport;
+	union {
+		__u16 tot_len;
+		__u16 mtu_result;
+	};
+	__u32 ifindex;
+	union {
+		__u8 tos;
+		__be32 flowinfo;
+		__u32 rt_metric;
+	};
+	union {
+		__be32 ipv4_src;
+		__u32 ipv6_src[4];
+	};
+	union {
+		__be32 ipv4_dst;
+		__u32 ipv6_dst[4];
+	};
+	union {
+		struct {
+			__be16 h_vlan_proto;
+			__be16 h_vlan_TCI;
+		};
+		__u32 tbid;
+	};
+	union {
+		struct {
+			__u32 mark;
+		};
+		struct {
+			__u8 smac[6];
+			__u8 dmac[6];
+		};
+	};
 };
 
 struct strp_msg {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The argument parser: any words, against entries with every kind of argument and option. */
 #include "../../src/args.c"
-#include "../../src/suggest.c"
+#include "../../src/lib/suggest.c"
 
 #define WORDS 24
 

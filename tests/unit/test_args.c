@@ -2,6 +2,7 @@
 /* The argument parser, against entries like those of the command table. */
 #include "cmocka_all.h"
 #include "cmd.h"
+#include "lib/suggest.h"
 
 static const struct cmd_opt opts[] = {
 	{ .name = "frame", .value = "DESC", .help = "", .required = true },

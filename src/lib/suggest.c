@@ -1,6 +1,8 @@
-// SPDX-License-Identifier: GPL-2.0
-/* "Did you mean ...?" */
-#include "cmd.h"
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+/* suggest.c - "Did you mean ...?" */
+#include <stdint.h>
+#include <string.h>
+#include "suggest.h"
 
 /* Edit distance, where swapping two neighbours counts once. */
 static size_t distance(const char *a, const char *b)
