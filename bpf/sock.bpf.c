@@ -89,10 +89,8 @@ static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
 	if (ctx->protocol != KCM_SK_UDP)
 		return 1;
 	cookie = bpf_get_socket_cookie(ctx);
-	ref.hot = slot_find(cookie, &ref.slot);
-	if (ref.hot) {
-		ref.more = slot_more(ref.slot);
-		if (!ref.more)
+	if (!slot_ref(cookie, &ref)) {
+		if (!ref.in || !ref.more)
 			return 1;
 	} else {
 		store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -100,8 +98,7 @@ static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
 			CTL_ADD(no_storage, 1);
 			return 1;
 		}
-		ref.hot = &store->hot;
-		ref.more = &store->more;
+		store_ref(store, &ref);
 		/* Connected before, it stays where it is: other CPUs count there. */
 		known = store->hot.state == KCM_SK_ESTABLISHED;
 		store->hot.tag = cookie;
@@ -110,14 +107,9 @@ static __always_inline int udp_connect(struct bpf_sock_addr *ctx, int v6)
 			store->more.info.start_ns = bpf_ktime_get_ns();
 		slot = known ? -1 : kcm_slot_claim(cookie);
 		if (slot >= 0) {
-			ref.slot = slot;
-			ref.hot = bpf_map_lookup_elem(&kcm_sk_hot, &ref.slot);
-			ref.more = bpf_map_lookup_elem(&kcm_sk_more, &ref.slot);
-			if (!ref.hot || !ref.more)
+			if (slot_take(slot, &ref))
 				return 1;
-			__builtin_memcpy((void *)ref.hot + 8, (void *)&store->hot + 8,
-					 sizeof(*ref.hot) - 8);
-			__builtin_memcpy(ref.more, &store->more, sizeof(*ref.more));
+			slot_fill(&ref, store);
 			label_move(&ref.more->info, &store->more.info);
 		} else if (!known) {
 			CTL_ADD(beyond, 1);
@@ -168,40 +160,38 @@ int kcm_sk_release(struct bpf_sock *ctx)
 	if (ctx->protocol != KCM_SK_UDP)
 		return 1;
 	cookie = bpf_get_socket_cookie(ctx);
-	ref.hot = slot_find(cookie, &ref.slot);
-	if (ref.hot) {
-		ref.more = slot_more(ref.slot);
-		if (!ref.more)
+	if (!slot_ref(cookie, &ref)) {
+		if (!ref.in || !ref.more)
 			return 1;
 	} else {
 		struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, ctx, 0, 0);
 
 		if (!store || store->hot.state != KCM_SK_ESTABLISHED)
 			return 1; /* never connected */
-		ref.hot = &store->hot;
-		ref.more = &store->more;
+		store_ref(store, &ref);
 	}
 	ref.hot->state = KCM_SK_CLOSE;
 	CTL_ADD(closed, 1);
-	event_send(KCM_SKE_CLOSE, ref.hot, ref.more, cookie, ref.slot, 0);
+	event_send(KCM_SKE_CLOSE, &ref, cookie, 0);
 	if (ref.slot != KCM_SK_SLOT_NONE)
-		slot_release(ref.hot);
+		slot_release(ref.hot, ref.in);
 	return 1;
 }
 
 /* Datagrams of one socket leave on several CPUs at once: atomic. A datagram is a message. */
 static __always_inline void udp_count(struct __sk_buff *ctx, const struct kcm_pkt *p,
-				      struct kcm_sk_hot *hot, struct kcm_sk_more *more, int tx)
+				      struct kcm_sk_hot *hot, struct kcm_sk_in *in,
+				      struct kcm_sk_more *more, int tx)
 {
 	__u32 n = ctx->gso_segs > 1 ? ctx->gso_segs : 1;
 
-	hot->last_ns = bpf_ktime_get_coarse_ns();
+	in->last_ns = bpf_ktime_get_coarse_ns();
 	if (tx) {
 		__sync_fetch_and_add(&hot->tx_bytes, p->len);
 		__sync_fetch_and_add(&hot->tx_segs, n);
 	} else {
-		__sync_fetch_and_add(&hot->rx_bytes, p->len);
-		__sync_fetch_and_add(&hot->rx_segs, n);
+		__sync_fetch_and_add(&in->rx_bytes, p->len);
+		__sync_fetch_and_add(&in->rx_segs, n);
 	}
 	if (tx && !(hot->flags & KCM_SKF_TX_BASE)) {
 		__u8 unused[16];
@@ -231,15 +221,18 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 	cookie = bpf_get_socket_cookie(ctx);
 	ref.hot = slot_find(cookie, &ref.slot);
 	ref.more = NULL;
-	if (!ref.hot) {
+	if (ref.hot) {
+		ref.in = slot_in(ref.slot);
+		if (!ref.in)
+			return 1;
+	} else {
 		struct bpf_sock *sk = ctx->sk;
 		struct kcm_sk_store *store =
 			sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) : NULL;
 
 		if (!store || store->hot.state == KCM_SK_NEW)
 			return 1;
-		ref.hot = &store->hot;
-		ref.more = &store->more;
+		store_ref(store, &ref);
 	}
 	if (p.proto == KCM_SK_UDP) {
 		if (!ref.more)
@@ -250,7 +243,7 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 		if ((ref.hot->limit & KCM_SKF_LIMIT_DROP) &&
 		    !limit_egress(ref.hot, ref.more, p.len))
 			return 2;
-		udp_count(ctx, &p, ref.hot, ref.more, 1);
+		udp_count(ctx, &p, ref.hot, ref.in, ref.more, 1);
 		return 1;
 	}
 	if (ref.hot->limit & KCM_SKF_LIMIT_DROP) {
@@ -278,10 +271,10 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 			sample_tcp(tp, &ref.more->info);
 			if ((ref.hot->flags & KCM_SKF_RX_GAP) &&
 			    (!ref.hot->frame || (ref.hot->frame_dead & 2)))
-				sample_rx(ref.hot, tp->rcv_nxt);
+				sample_rx(ref.hot, ref.in, tp->rcv_nxt);
 		}
 	}
-	ref.hot->last_ns = now;
+	ref.in->last_ns = now;
 	if (!p.len || fresh <= 0 || !(ref.hot->flags & KCM_SKF_TX_BASE))
 		return 1;
 	if (ref.hot->frame && !(ref.hot->frame_dead & 1)) {
@@ -295,20 +288,21 @@ int kcm_sk_egress(struct __sk_buff *ctx)
 }
 
 /* Segments of a stream that is not framed: count what is in order, note what is not. */
-static __always_inline void rx_count(struct kcm_sk_hot *hot, const struct kcm_pkt *p)
+static __always_inline void rx_count(struct kcm_sk_hot *hot, struct kcm_sk_in *in,
+				     const struct kcm_pkt *p)
 {
-	__u64 have = *(volatile __u64 *)&hot->rx_bytes;
-	__u32 end = p->seq + p->len, next = hot->rx_base + (__u32)have;
+	__u64 have = *(volatile __u64 *)&in->rx_bytes;
+	__u32 end = p->seq + p->len, next = in->rx_base + (__u32)have;
 
 	if ((__s32)(end - next) <= 0)
 		return;
 	if ((__s32)(p->seq - next) > 0) {
-		if (!(hot->flags & KCM_SKF_RX_GAP) || (__s32)(end - hot->rx_far) > 0)
-			hot->rx_far = end;
+		if (!(hot->flags & KCM_SKF_RX_GAP) || (__s32)(end - in->rx_far) > 0)
+			in->rx_far = end;
 		flags_set(hot, KCM_SKF_RX_GAP);
 		return;
 	}
-	hot->rx_bytes = have + (end - next);
+	in->rx_bytes = have + (end - next);
 }
 
 SEC("cgroup_skb/ingress")
@@ -317,6 +311,7 @@ int kcm_sk_ingress(struct __sk_buff *ctx)
 	struct kcm_sk_more *more = NULL;
 	struct kcm_pkt p;
 	struct kcm_sk_hot *hot;
+	struct kcm_sk_in *in;
 	__u32 slot;
 
 	if (pkt_parse(ctx, &p)) {
@@ -326,7 +321,11 @@ int kcm_sk_ingress(struct __sk_buff *ctx)
 	if (!p.proto)
 		return 1;
 	hot = slot_find(bpf_get_socket_cookie(ctx), &slot);
-	if (!hot) {
+	if (hot) {
+		in = slot_in(slot);
+		if (!in)
+			return 1;
+	} else {
 		struct bpf_sock *sk = ctx->sk;
 		struct kcm_sk_store *store =
 			sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) : NULL;
@@ -339,16 +338,17 @@ int kcm_sk_ingress(struct __sk_buff *ctx)
 			return 1;
 		}
 		hot = &store->hot;
+		in = &store->in;
 		more = &store->more;
 	}
 	if (p.proto == KCM_SK_UDP) {
-		udp_count(ctx, &p, hot, NULL, 0);
+		udp_count(ctx, &p, hot, in, NULL, 0);
 		return 1;
 	}
-	hot->rx_segs += ctx->gso_segs > 1 ? ctx->gso_segs : 1;
-	hot->last_ns = bpf_ktime_get_coarse_ns();
+	in->rx_segs += ctx->gso_segs > 1 ? ctx->gso_segs : 1;
+	in->last_ns = bpf_ktime_get_coarse_ns();
 	if (p.fin && !(hot->flags & KCM_SKF_RX_FIN)) {
-		hot->rx_fin = p.seq + p.len;
+		in->rx_fin = p.seq + p.len;
 		flags_set(hot, KCM_SKF_RX_FIN);
 	}
 	if (!p.len || !(hot->flags & KCM_SKF_RX_BASE))
@@ -358,6 +358,6 @@ int kcm_sk_ingress(struct __sk_buff *ctx)
 		frame_call(ctx, &kcm_sk_rx, hot->frame);
 		frame_gone(hot, more ?: slot_more(slot), 2);
 	}
-	rx_count(hot, &p);
+	rx_count(hot, in, &p);
 	return 1;
 }

@@ -2,12 +2,13 @@
 /*
  * sock.h - types shared by the sock BPF programs and user space.
  *
- * The state of a socket is in one of two places. A connection has a *slot* of two arrays that user
+ * The state of a socket is in one of two places. A connection has a *slot* of arrays that user
  * space maps: found by socket cookie without a helper call, read by everybody without a system
  * call. Where all ways of its set are taken, and for sockets that are no connection yet or that
- * only listen, it is in sk_storage, on the socket itself. Both have the same three parts:
+ * only listen, it is in sk_storage, on the socket itself. Both have the same parts:
  *
- *	kcm_sk_hot	what every segment touches: one cache line
+ *	kcm_sk_hot	what every segment reads, and what leaves: half a cache line
+ *	kcm_sk_in	what comes: the other half, in an array of its own
  *	kcm_sk_dir	one direction's place in its messages; two of them
  *	kcm_sk_info	everything else
  */
@@ -21,7 +22,7 @@
 #include "../src/lib/kcm_frame.h"
 #endif
 
-#define KCM_SOCK_LAYOUT 1
+#define KCM_SOCK_LAYOUT 2
 
 #define KCM_SK_WAYS	  4 /* slots a cookie may be in: (cookie + k) & mask */
 #define KCM_SK_SLOTS	  16384
@@ -93,20 +94,15 @@ enum kcm_sk_flag {
 };
 
 /*
- * One cache line. TCP: written by the egress program (tx_*, last_ns) under the socket lock, by the
- * ingress program (rx_*) and by sockops. UDP: by both programs, atomically.
+ * Half a cache line: with thousands of sockets what finding one costs is the miss on this, and two
+ * sockets that share a line miss half as often. TCP: written by the egress program under the
+ * socket lock, and by sockops. UDP: atomically.
  */
 struct kcm_sk_hot {
 	__u64 tag;	/* cookie; 0 = free. In sk_storage: cookie */
 	__u64 tx_bytes; /* payload sent, without retransmissions */
-	__u64 rx_bytes; /* payload received in order */
-	__u64 last_ns;	/* CLOCK_MONOTONIC, coarse, of the last segment; of a free slot: freed at */
 	__u32 tx_seq;	/* TCP, host order: behind the last byte counted */
-	__u32 rx_base; /* of the first byte received; rx_next() says how far we are */
 	__u32 tx_segs;
-	__u32 rx_segs;
-	__u32 rx_fin;	 /* sequence number of the peer's FIN */
-	__u32 rx_far;	 /* behind the last byte that came too early */
 	__u8 state;	 /* enum kcm_sk_state */
 	__u8 role;	 /* enum kcm_sk_role */
 	__u8 frame;	 /* index into kcm_sk_frames; 0 = not framed */
@@ -115,6 +111,19 @@ struct kcm_sk_hot {
 	__u8 proto;	 /* enum kcm_sk_proto */
 	__u8 tick;	 /* of the last sample of the tcp_sock, see KCM_SK_SAMPLE_LOG */
 	__u8 limit;	 /* KCM_SKF_LIMIT, KCM_SKF_LIMIT_DROP: not in flags, others write it */
+};
+
+/*
+ * The other half. TCP: written by the ingress program and by sockops; last_ns by egress too, which
+ * does not read it, and so never waits for this line. UDP: atomically.
+ */
+struct kcm_sk_in {
+	__u64 rx_bytes; /* payload received in order */
+	__u64 last_ns;	/* CLOCK_MONOTONIC, coarse, of the last segment; of a free slot: freed at */
+	__u32 rx_base;	/* of the first byte received; rx_next() says how far we are */
+	__u32 rx_segs;
+	__u32 rx_fin; /* sequence number of the peer's FIN */
+	__u32 rx_far; /* behind the last byte that came too early */
 };
 
 /* One direction of a framed stream. tx: under the socket lock; rx: under @lock. */
@@ -188,16 +197,18 @@ struct kcm_sk_info {
 	__u64 limit_seen_bytes;			  /* ... is kept by their mean size */
 	__u32 limit_was;			  /* SO_MAX_PACING_RATE before the limit */
 	__u32 limit_mean;			  /* bytes of a message, of late */
+	__u32 limit_set;			  /* SO_MAX_PACING_RATE that we set last */
+	__u32 label_seq;			  /* odd while labels change */
 	__u64 http_head;			  /* HTTP/1: bit n % 64: request n is HEAD */
 	__u32 http_answered;			  /* requests that have their reply, beside 1xx */
-	__u32 label_seq;			  /* odd while labels change */
 	struct kcm_sk_label label[KCM_SK_LABELS]; /* an empty key: not used */
-	__u32 lat_tick; /* budget of readings of the clock: for this tick of 2^24 ns ... */
-	__u32 lat_left; /* ... so many are left */
-	__u64 reserved[4];
+	__u32 label_end; /* label_seq once more, behind the labels: see sock_label.bpf.h */
+	__u32 lat_tick;	 /* budget of readings of the clock: for this tick of 2^24 ns ... */
+	__u32 lat_left;	 /* ... so many are left */
+	__u64 reserved[3];
 };
 
-/* What is beside struct kcm_sk_hot in a slot. */
+/* What is beside struct kcm_sk_hot and struct kcm_sk_in in a slot. */
 struct kcm_sk_more {
 	struct kcm_sk_dir tx;
 	struct kcm_sk_dir rx;
@@ -207,6 +218,7 @@ struct kcm_sk_more {
 /* Value of the sk_storage map. */
 struct kcm_sk_store {
 	struct kcm_sk_hot hot;
+	struct kcm_sk_in in;
 	struct kcm_sk_more more;
 };
 
@@ -368,7 +380,8 @@ struct kcm_sk_win {
 	__u8 bytes[KCM_WIN_MASK + 1 + KCM_FRAME_PAD];
 };
 
-_Static_assert(sizeof(struct kcm_sk_hot) == 64, "one cache line");
+_Static_assert(sizeof(struct kcm_sk_hot) == 32, "half a cache line");
+_Static_assert(sizeof(struct kcm_sk_in) == 32, "half a cache line");
 _Static_assert(sizeof(struct kcm_sk_dir) == 128, "first line without carry");
 _Static_assert(sizeof(struct kcm_sk_label) == 32, "kcm_sk_label layout");
 _Static_assert(sizeof(struct kcm_sk_more) % 64 == 0, "slots on cache lines");

@@ -41,24 +41,27 @@ static __always_inline void early_note(struct __sk_buff *ctx, const struct kcm_p
 {
 	__u32 slot = kcm_sk_cfg.slots + bpf_get_smp_processor_id();
 	struct kcm_sk_hot *hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
-	struct kcm_sk_more *more = bpf_map_lookup_elem(&kcm_sk_more, &slot);
+	struct kcm_sk_in *in = slot_in(slot);
+	struct kcm_sk_more *more = slot_more(slot);
 	__u8 dst[16];
 
-	if (!hot || !more)
+	if (!hot || !in || !more)
 		return;
 	__builtin_memset(hot, 0, sizeof(*hot));
+	__builtin_memset(in, 0, sizeof(*in));
 	__builtin_memset(&more->rx, 0, sizeof(more->rx));
 	__builtin_memset(&more->info, 0, sizeof(more->info));
 	hot->tag = KCM_TAG_BUSY;
 	hot->role = KCM_ROLE_SERVER;
-	hot->rx_base = p->seq;
-	hot->rx_segs = 1;
+	in->rx_base = p->seq;
+	in->rx_segs = 1;
 	more->info.reserved[0] = p->seq;
+	more->info.start_ns = bpf_ktime_get_coarse_ns();
 	more->info.rport = p->sport;
 	more->info.lport = p->dport;
 	more->info.netns_cookie = listener->more.info.netns_cookie;
 	pkt_addrs(ctx, p, more->info.raddr, dst);
-	hot->rx_fin = p->seq + p->len;
+	in->rx_fin = p->seq + p->len;
 	if (p->fin)
 		hot->flags |= KCM_SKF_RX_FIN;
 	hot->frame = framing_of(p->dport, KCM_SK_TCP);
@@ -67,7 +70,7 @@ static __always_inline void early_note(struct __sk_buff *ctx, const struct kcm_p
 		frame_call(ctx, &kcm_sk_rx, hot->frame);
 		frame_gone(hot, more, 2);
 	}
-	hot->rx_bytes = p->len;
+	in->rx_bytes = p->len;
 }
 
 /* Data that came with the last ACK of the handshake passed the ingress program as the listener's,
@@ -76,31 +79,36 @@ static __always_inline void early_take(struct bpf_sock_ops *ctx, struct kcm_sk_r
 {
 	__u32 slot = kcm_sk_cfg.slots + bpf_get_smp_processor_id();
 	struct kcm_sk_hot *hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
-	struct kcm_sk_more *more = bpf_map_lookup_elem(&kcm_sk_more, &slot);
+	struct kcm_sk_in *in = slot_in(slot);
+	struct kcm_sk_more *more = slot_more(slot);
 	struct kcm_sk_info *a, *b;
 
-	if (!hot || !more || hot->tag != KCM_TAG_BUSY)
+	if (!hot || !in || !more || hot->tag != KCM_TAG_BUSY)
 		return;
 	hot->tag = 0;
 	a = &more->info;
 	b = &ref->more->info;
+	/* A handshake that came to nothing, for want of room or memory: not the one we are told of,
+	 * though the peer may have the same port by now. */
+	if (bpf_ktime_get_coarse_ns() - a->start_ns > KCM_NSEC)
+		return;
 	if (a->rport != b->rport || a->lport != b->lport || a->netns_cookie != b->netns_cookie)
 		return;
 	for (int i = 0; i < 16; i += 4)
 		if (*(__u32 *)&a->raddr[i] != *(__u32 *)&b->raddr[i])
 			return;
-	if ((__u32)a->reserved[0] != rx_next(ref->hot)) {
+	if ((__u32)a->reserved[0] != rx_next(ref->in)) {
 		/* The first segment with data was lost, this is a later one: TCP keeps it. */
-		ref->hot->rx_far = rx_next(hot);
+		ref->in->rx_far = rx_next(in);
 		flags_set(ref->hot, KCM_SKF_RX_GAP);
 		if (ref->hot->frame)
 			frame_missed(ref->hot, b);
 		return;
 	}
-	ref->hot->rx_bytes = hot->rx_bytes;
-	ref->hot->rx_base = hot->rx_base;
-	ref->hot->rx_segs = hot->rx_segs;
-	ref->hot->rx_fin = hot->rx_fin;
+	ref->in->rx_bytes = in->rx_bytes;
+	ref->in->rx_base = in->rx_base;
+	ref->in->rx_segs = in->rx_segs;
+	ref->in->rx_fin = in->rx_fin;
 	ref->hot->flags |= hot->flags & KCM_SKF_RX_FIN;
 	ref->hot->frame_dead = hot->frame_dead;
 	__builtin_memcpy(&ref->more->rx, &more->rx, sizeof(more->rx));

@@ -4,7 +4,8 @@
 #define KCM_SOCK_EVENT_BPF_H
 
 static __always_inline void sock_view(struct kcm_sock *s, const struct kcm_sk_hot *hot,
-				      const struct kcm_sk_more *more, __u64 cookie, __u32 slot)
+				      const struct kcm_sk_in *in, const struct kcm_sk_more *more,
+				      __u64 cookie, __u32 slot)
 {
 	s->cookie = cookie;
 	s->state = hot->state;
@@ -12,12 +13,12 @@ static __always_inline void sock_view(struct kcm_sock *s, const struct kcm_sk_ho
 	s->proto = hot->proto;
 	s->frame = hot->frame;
 	s->tx_bytes = hot->tx_bytes;
-	s->rx_bytes = hot->rx_bytes;
+	s->rx_bytes = in->rx_bytes;
 	s->tx_segs = hot->tx_segs;
-	s->rx_segs = hot->rx_segs;
+	s->rx_segs = in->rx_segs;
 	s->tx_msgs = more->tx.msgs;
 	s->rx_msgs = more->rx.msgs;
-	s->last_ns = hot->last_ns;
+	s->last_ns = in->last_ns;
 	s->flags = hot->flags | hot->limit;
 	s->slot = slot;
 	s->seen = 0;
@@ -32,9 +33,8 @@ static __always_inline int watched(__u64 now)
 }
 
 /* Tell every watcher. Nobody watching, the usual case, costs a load and a compare. */
-static __always_inline void event_send(enum kcm_sk_event_kind kind, struct kcm_sk_hot *hot,
-				       struct kcm_sk_more *more, __u64 cookie, __u32 slot,
-				       __u64 slow_ns)
+static __always_inline void event_send(enum kcm_sk_event_kind kind, const struct kcm_sk_ref *ref,
+				       __u64 cookie, __u64 slow_ns)
 {
 	struct kcm_sk_ctl *ctl = ctl_get();
 	__u64 now = bpf_ktime_get_ns();
@@ -64,7 +64,7 @@ static __always_inline void event_send(enum kcm_sk_event_kind kind, struct kcm_s
 		e->pad = 0;
 		e->ts_ns = now;
 		e->slow_ns = slow_ns;
-		sock_view(&e->sock, hot, more, cookie, slot);
+		sock_view(&e->sock, ref->hot, ref->in, ref->more, cookie, ref->slot);
 		bpf_ringbuf_submit(e, 0);
 		__sync_fetch_and_add(&ctl->events, 1);
 	}

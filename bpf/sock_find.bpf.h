@@ -5,6 +5,7 @@
 
 struct kcm_sk_ref {
 	struct kcm_sk_hot *hot;
+	struct kcm_sk_in *in;
 	struct kcm_sk_more *more;
 	__u32 slot; /* KCM_SK_SLOT_NONE: in sk_storage */
 };
@@ -33,9 +34,9 @@ static __always_inline void flags_clear(struct kcm_sk_hot *hot, __u32 flags)
  * TCP: sequence number behind the last byte counted. Derived, so that two CPUs that count at once
  * (a retransmission, a look at rcv_nxt) may set each other back, and never count a byte twice.
  */
-static __always_inline __u32 rx_next(const struct kcm_sk_hot *hot)
+static __always_inline __u32 rx_next(const struct kcm_sk_in *in)
 {
-	return hot->rx_base + (__u32) * (const volatile __u64 *)&hot->rx_bytes;
+	return in->rx_base + (__u32) * (const volatile __u64 *)&in->rx_bytes;
 }
 
 /* @direction: 1 tx, 2 rx. */
@@ -66,9 +67,51 @@ static __always_inline struct kcm_sk_hot *slot_find(__u64 cookie, __u32 *slot)
 	return NULL;
 }
 
+static __always_inline struct kcm_sk_in *slot_in(__u32 slot)
+{
+	return bpf_map_lookup_elem(&kcm_sk_in, &slot);
+}
+
 static __always_inline struct kcm_sk_more *slot_more(__u32 slot)
 {
 	return bpf_map_lookup_elem(&kcm_sk_more, &slot);
+}
+
+/* All parts of the slot of @cookie. Return: 0, or -1: it has none. */
+static __always_inline int slot_ref(__u64 cookie, struct kcm_sk_ref *ref)
+{
+	ref->hot = slot_find(cookie, &ref->slot);
+	if (!ref->hot)
+		return -1;
+	ref->in = slot_in(ref->slot);
+	ref->more = slot_more(ref->slot);
+	return 0;
+}
+
+/* All parts of a slot that was claimed. Return: 0 or -1. */
+static __always_inline int slot_take(__u32 slot, struct kcm_sk_ref *ref)
+{
+	ref->slot = slot;
+	ref->hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
+	ref->in = slot_in(slot);
+	ref->more = slot_more(slot);
+	return ref->hot && ref->in && ref->more ? 0 : -1;
+}
+
+/* Fill a claimed slot with what is on the socket, all but the tag. */
+static __always_inline void slot_fill(struct kcm_sk_ref *ref, const struct kcm_sk_store *from)
+{
+	__builtin_memcpy((void *)ref->hot + 8, (void *)&from->hot + 8, sizeof(*ref->hot) - 8);
+	__builtin_memcpy(ref->in, &from->in, sizeof(*ref->in));
+	__builtin_memcpy(ref->more, &from->more, sizeof(*ref->more));
+}
+
+static __always_inline void store_ref(struct kcm_sk_store *store, struct kcm_sk_ref *ref)
+{
+	ref->hot = &store->hot;
+	ref->in = &store->in;
+	ref->more = &store->more;
+	ref->slot = KCM_SK_SLOT_NONE;
 }
 
 /*
@@ -82,8 +125,9 @@ __noinline int kcm_slot_claim(__u64 cookie)
 	for (int k = 0; k < KCM_SK_WAYS; k++) {
 		__u32 slot = ((__u32)cookie + k) & kcm_sk_cfg.slot_mask;
 		struct kcm_sk_hot *hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
+		struct kcm_sk_in *in = slot_in(slot);
 
-		if (!hot)
+		if (!hot || !in)
 			return -1;
 		if (hot->tag)
 			continue;
@@ -91,7 +135,7 @@ __noinline int kcm_slot_claim(__u64 cookie)
 		 * The ingress program runs before the socket is locked: one that found this slot
 		 * just before the former socket gave it up may write to it yet.
 		 */
-		if (hot->last_ns && now - hot->last_ns < KCM_SK_REUSE_NS)
+		if (in->last_ns && now - in->last_ns < KCM_SK_REUSE_NS)
 			continue;
 		if (!__sync_val_compare_and_swap(&hot->tag, 0, KCM_TAG_BUSY))
 			return slot;
@@ -105,9 +149,9 @@ static __always_inline void slot_publish(struct kcm_sk_hot *hot, __u64 cookie)
 	__sync_lock_test_and_set(&hot->tag, cookie);
 }
 
-static __always_inline void slot_release(struct kcm_sk_hot *hot)
+static __always_inline void slot_release(struct kcm_sk_hot *hot, struct kcm_sk_in *in)
 {
-	hot->last_ns = bpf_ktime_get_coarse_ns();
+	in->last_ns = bpf_ktime_get_coarse_ns();
 	hot->frame = 0;
 	__sync_lock_test_and_set(&hot->tag, 0);
 }

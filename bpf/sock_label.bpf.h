@@ -5,17 +5,17 @@
  * kcm_sk_info.label_seq is even while labels are at rest. Who changes label i makes it odd, with i
  * in bits 1 and 2, and even and greater when done. Only programs change labels: one that is
  * killed in between would leave it odd.
+ *
+ * As it accepts a connection the kernel copies what the listener has, once and without a look at
+ * label_seq (bpf_sk_storage_clone()). So label_end behind the labels is changed with it: a copy in
+ * which both are the same, and even, is whole, in whichever direction it was made.
  */
 #ifndef KCM_SOCK_LABEL_BPF_H
 #define KCM_SOCK_LABEL_BPF_H
 
 #define KCM_LABEL_TRIES 16
 
-#define KCM_EAGAIN  11
-#define KCM_ENOMEM  12
-#define KCM_EINVAL  22
-#define KCM_ENOSPC  28
-#define KCM_ENODATA 61
+#include "errno.bpf.h"
 
 static __always_inline int label_same_key(const struct kcm_sk_label *a,
 					  const struct kcm_sk_label *b)
@@ -57,12 +57,15 @@ __noinline int kcm_label_set(struct kcm_sk_info *info, const struct kcm_sk_label
 		if (__sync_val_compare_and_swap(&info->label_seq, seq, (seq & ~7U) | at << 1 | 1) !=
 		    seq)
 			continue;
+		/* An exchange is a full barrier. */
+		__sync_lock_test_and_set(&info->label_end, (seq & ~7U) | at << 1 | 1);
 		if (label->value[0])
 			__builtin_memcpy(&info->label[at], label, sizeof(*label));
 		else
 			__builtin_memset(&info->label[at], 0, sizeof(*label));
-		/* An exchange is a full barrier. */
-		__sync_lock_test_and_set(&info->label_seq, (seq & ~7U) + 8);
+		seq = ((seq & ~7U) + 8) | at << 1;
+		__sync_lock_test_and_set(&info->label_end, seq);
+		__sync_lock_test_and_set(&info->label_seq, seq);
 		return 0;
 	}
 	return -KCM_EAGAIN;
@@ -74,12 +77,25 @@ __noinline int kcm_label_set(struct kcm_sk_info *info, const struct kcm_sk_label
  */
 static __always_inline void label_settle(struct kcm_sk_info *info)
 {
-	__u32 seq = info->label_seq, at = seq >> 1 & (KCM_SK_LABELS - 1);
+	__u32 seq = info->label_seq, end = info->label_end, at = 0, all = 0;
+	__u32 done = (end >> 3) - (seq >> 3);
 
-	if (!(seq & 1))
+	if (seq == end && !(seq & 1))
 		return;
-	__builtin_memset(&info->label[at], 0, sizeof(info->label[at]));
-	info->label_seq = (seq & ~7U) + 8;
+	if (done == 0)
+		at = seq & 1 ? seq : end;
+	else if (done == 1 && !(end & 1))
+		at = end;
+	else if (done == -1U && !(seq & 1))
+		at = seq;
+	else
+		all = 1; /* more than one has changed */
+	if (all)
+		__builtin_memset(info->label, 0, sizeof(info->label));
+	else
+		__builtin_memset(&info->label[at >> 1 & (KCM_SK_LABELS - 1)], 0,
+				 sizeof(info->label[0]));
+	info->label_seq = info->label_end = (seq & ~7U) + 8;
 }
 
 /* Labels of @from as they are while nobody changes them. Return: 0 or -EAGAIN. */
@@ -90,7 +106,8 @@ static __always_inline int label_copy(struct kcm_sk_info *to, const struct kcm_s
 
 		__builtin_memcpy(to->label, from->label, sizeof(to->label));
 		to->label_seq = seq;
-		if (!(seq & 1) && *(volatile const __u32 *)&from->label_seq == seq)
+		to->label_end = *(volatile const __u32 *)&from->label_seq;
+		if (!(seq & 1) && to->label_end == seq)
 			return 0;
 	}
 	return -KCM_EAGAIN;

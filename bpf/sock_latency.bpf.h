@@ -28,7 +28,7 @@ static __always_inline int frame_is_paired(void)
 static __always_inline __u64 latency_clock(struct kcm_sk_ref *ref, __u64 sent_ns, __u64 *coarse)
 {
 	struct kcm_sk_info *info = &ref->more->info;
-	__u64 tick_ns = ref->hot->last_ns;
+	__u64 tick_ns = ref->in->last_ns;
 	__u32 tick = tick_ns >> KCM_SK_SAMPLE_LOG;
 
 	if (sent_ns)
@@ -53,10 +53,10 @@ static __always_inline void latency_begin(struct kcm_sk_ref *ref, __u64 sent_ns,
 
 	if (sides_http() && (__u32)asked == (__u32)answered)
 		return; /* it was answered before its end */
-	if (pending && ((ref->hot->last_ns << 16) - pending) >> 16 < KCM_LAT_STALE_NS)
+	if (pending && ((ref->in->last_ns << 16) - pending) >> 16 < KCM_LAT_STALE_NS)
 		return;
 	/* The tick may be a little behind the clock. */
-	if (pending && (__s64)((ref->hot->last_ns << 16) - (pending & ~0xffffULL)) < 0)
+	if (pending && (__s64)((ref->in->last_ns << 16) - (pending & ~0xffffULL)) < 0)
 		return;
 	now = latency_clock(ref, sent_ns, &coarse);
 	/* After a time-out, or with more answers than requests, counting has no meaning. */
@@ -106,7 +106,7 @@ static __always_inline void latency_end(struct kcm_sk_ref *ref, __u64 sent_ns, _
 	}
 	ctl = ctl_get();
 	if (ctl && ctl->watch_min_slow_ns && ns >= ctl->watch_min_slow_ns)
-		event_send(KCM_SKE_SLOW, ref->hot, ref->more, cookie, ref->slot, ns);
+		event_send(KCM_SKE_SLOW, ref, cookie, ns);
 }
 
 #endif

@@ -17,7 +17,7 @@ struct {
 } kcm_sk_store SEC(".maps");
 
 /*
- * kcm_sk_hot, kcm_sk_more - slots of connections.
+ * kcm_sk_hot, kcm_sk_in, kcm_sk_more - slots of connections.
  * Key: slot, one of (cookie + 0..KCM_SK_WAYS-1) & mask. Written by the programs; read by everybody
  * (kcmtool maps them). Lifetime of an element: from connect() or the handshake to TCP_CLOSE (UDP:
  * from connect() to close()). The elements behind the last slot, one a CPU, hold for an instant
@@ -30,6 +30,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct kcm_sk_hot);
 } kcm_sk_hot SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* set at load */
+	__type(key, __u32);
+	__type(value, struct kcm_sk_in);
+} kcm_sk_in SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

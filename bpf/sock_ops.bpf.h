@@ -49,21 +49,15 @@ static __always_inline int conn_begin(struct bpf_sock_ops *ctx, struct bpf_sock 
 	slot = kcm_slot_claim(cookie);
 	if (slot < 0) {
 		store->hot.tag = cookie;
-		ref->hot = &store->hot;
-		ref->more = &store->more;
-		ref->slot = KCM_SK_SLOT_NONE;
+		store_ref(store, ref);
 		if (role == KCM_ROLE_SERVER)
 			label_settle(&store->more.info);
 		CTL_ADD(beyond, 1);
 		return 0;
 	}
-	ref->slot = slot;
-	ref->hot = bpf_map_lookup_elem(&kcm_sk_hot, &ref->slot);
-	ref->more = bpf_map_lookup_elem(&kcm_sk_more, &ref->slot);
-	if (!ref->hot || !ref->more)
+	if (slot_take(slot, ref))
 		return -1;
-	__builtin_memcpy((void *)ref->hot + 8, (void *)&store->hot + 8, sizeof(*ref->hot) - 8);
-	__builtin_memcpy(ref->more, &store->more, sizeof(*ref->more));
+	slot_fill(ref, store);
 	label_move(&ref->more->info, &store->more.info);
 	return 0;
 }
@@ -103,7 +97,7 @@ static __always_inline void conn_bases(struct bpf_sock_ops *ctx, struct kcm_sk_r
 
 	if (!(hot->flags & KCM_SKF_TX_BASE))
 		hot->tx_seq = ctx->snd_nxt;
-	hot->rx_base = ctx->rcv_nxt - ctx->bytes_received;
+	ref->in->rx_base = ctx->rcv_nxt - ctx->bytes_received;
 	flags_set(hot, KCM_SKF_TX_BASE | KCM_SKF_RX_BASE);
 	hot->state = KCM_SK_ESTABLISHED;
 }
@@ -121,18 +115,14 @@ static __always_inline int on_active(struct bpf_sock_ops *ctx, struct bpf_sock *
 {
 	struct kcm_sk_ref ref;
 
-	ref.hot = slot_find(cookie, &ref.slot);
-	if (ref.hot) {
-		ref.more = slot_more(ref.slot);
-	} else {
+	if (slot_ref(cookie, &ref)) {
 		struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
 
 		if (!store || store->hot.role != KCM_ROLE_CLIENT)
 			return 0;
-		ref.hot = &store->hot;
-		ref.more = &store->more;
+		store_ref(store, &ref);
 	}
-	if (!ref.more)
+	if (!ref.in || !ref.more)
 		return 1;
 	conn_bases(ctx, &ref);
 	ops_addrs(ctx, &ref.more->info); /* bound to an address by now */
@@ -142,7 +132,7 @@ static __always_inline int on_active(struct bpf_sock_ops *ctx, struct bpf_sock *
 	conn_sample(sk, &ref);
 	rules_apply(ctx, ref.hot, ref.more, cookie);
 	CTL_ADD(opened, 1);
-	event_send(KCM_SKE_OPEN, ref.hot, ref.more, cookie, ref.slot, 0);
+	event_send(KCM_SKE_OPEN, &ref, cookie, 0);
 	return 1;
 }
 
@@ -153,7 +143,7 @@ static __always_inline void on_passive(struct bpf_sock_ops *ctx, struct bpf_sock
 	if (conn_begin(ctx, sk, cookie, KCM_ROLE_SERVER, &ref))
 		return;
 	ref.hot->tx_segs = 0; /* the listener's SYN-ACKs */
-	ref.hot->rx_segs = 0;
+	ref.in->rx_segs = 0;
 	conn_bases(ctx, &ref);
 	ref.hot->frame = framing_of(ref.more->info.lport, KCM_SK_TCP);
 	early_take(ctx, &ref);
@@ -161,7 +151,7 @@ static __always_inline void on_passive(struct bpf_sock_ops *ctx, struct bpf_sock
 	conn_sample(sk, &ref);
 	rules_apply(ctx, ref.hot, ref.more, cookie);
 	CTL_ADD(opened, 1);
-	event_send(KCM_SKE_OPEN, ref.hot, ref.more, cookie, ref.slot, 0);
+	event_send(KCM_SKE_OPEN, &ref, cookie, 0);
 	conn_publish(sk, cookie, &ref);
 }
 
@@ -221,28 +211,24 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 	struct bpf_tcp_sock *tp;
 	int failed;
 
-	ref.hot = slot_find(cookie, &ref.slot);
-	if (ref.hot) {
-		ref.more = slot_more(ref.slot);
-	} else {
+	if (slot_ref(cookie, &ref)) {
 		struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
 
 		if (!store || store->hot.role == KCM_ROLE_LISTENER)
 			return;
-		ref.hot = &store->hot;
-		ref.more = &store->more;
+		store_ref(store, &ref);
 	}
-	if (!ref.more)
+	if (!ref.in || !ref.more)
 		return;
 	ref.hot->state = to;
 	tp = bpf_tcp_sock(sk);
 	if (tp) {
-		__u64 had = ref.hot->rx_bytes;
+		__u64 had = ref.in->rx_bytes;
 
 		sample_tcp(tp, &ref.more->info);
 		if (ref.hot->flags & KCM_SKF_RX_BASE)
-			sample_rx(ref.hot, tp->rcv_nxt);
-		if (ref.hot->rx_bytes != had && ref.hot->frame && !(ref.hot->frame_dead & 2))
+			sample_rx(ref.hot, ref.in, tp->rcv_nxt);
+		if (ref.in->rx_bytes != had && ref.hot->frame && !(ref.hot->frame_dead & 2))
 			frame_missed(ref.hot, &ref.more->info);
 	}
 	if (to != KCM_SK_CLOSE)
@@ -250,16 +236,16 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 	ref.more->info.err = conn_error(sk);
 	if (tp && (ref.hot->flags & KCM_SKF_RX_BASE) && !(ref.hot->flags & KCM_SKF_ADOPTED)) {
 		/* Segments that we counted and that TCP then refused, as after close(). */
-		__s32 over = rx_next(ref.hot) - tp->rcv_nxt;
+		__s32 over = rx_next(ref.in) - tp->rcv_nxt;
 
-		if (over > 0 && (__u64)over <= ref.hot->rx_bytes) {
-			ref.hot->rx_bytes -= over;
+		if (over > 0 && (__u64)over <= ref.in->rx_bytes) {
+			ref.in->rx_bytes -= over;
 			/* How many messages were in them nobody knows any more. */
 			if (ref.hot->frame && !(ref.hot->frame_dead & 2))
 				frame_missed(ref.hot, &ref.more->info);
 		}
 		ref.hot->tx_segs = tp->segs_out;
-		ref.hot->rx_segs = tp->segs_in;
+		ref.in->rx_segs = tp->segs_in;
 	}
 	/* A gap that was never filled: what was behind it is not counted. */
 	if (stash_free_all(&ref.more->tx, cookie, 1, NULL) |
@@ -270,10 +256,10 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 	failed = !(ref.hot->flags & KCM_SKF_RX_BASE); /* it was never established */
 	if (failed) {
 		CTL_ADD(failed, 1);
-		event_send(KCM_SKE_FAIL, ref.hot, ref.more, cookie, ref.slot, 0);
+		event_send(KCM_SKE_FAIL, &ref, cookie, 0);
 	} else {
 		CTL_ADD(closed, 1);
-		event_send(KCM_SKE_CLOSE, ref.hot, ref.more, cookie, ref.slot, 0);
+		event_send(KCM_SKE_CLOSE, &ref, cookie, 0);
 	}
 	if (ref.slot == KCM_SK_SLOT_NONE) {
 		if (failed) {
@@ -281,7 +267,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 			ref.hot->flags = 0;
 			ref.hot->tx_bytes = 0; /* of TCP Fast Open */
 			ref.hot->tx_segs = 0;
-			ref.hot->rx_segs = 0;
+			ref.in->rx_segs = 0;
 			ref.more->info.err = 0;
 		} else {
 			bpf_sk_storage_delete(&kcm_sk_store, sk);
@@ -290,7 +276,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 	}
 	if (failed)
 		conn_remember(sk, cookie, &ref.more->info);
-	slot_release(ref.hot);
+	slot_release(ref.hot, ref.in);
 }
 
 /* Asked for by limits of messages only. */
@@ -298,16 +284,12 @@ static __always_inline void on_rtt(struct bpf_sock_ops *ctx, struct bpf_sock *sk
 {
 	struct kcm_sk_ref ref;
 
-	ref.hot = slot_find(cookie, &ref.slot);
-	if (ref.hot) {
-		ref.more = slot_more(ref.slot);
-	} else {
+	if (slot_ref(cookie, &ref)) {
 		struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
 
 		if (!store)
 			return;
-		ref.hot = &store->hot;
-		ref.more = &store->more;
+		store_ref(store, &ref);
 	}
 	if (ref.more)
 		limit_rtt(ctx, ref.hot, ref.more);

@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * sock_opt.bpf.h - the private level of setsockopt() and getsockopt(), see kcm_sockopt.h.
- *
- * Other levels pass at once. The kernel hands programs a page of an option's value at most; what
- * is longer it takes from the caller itself where optlen is 0 (and before 6.5 only there).
- */
+/* sock_opt.bpf.h - a program's own sockets: labels, generation, counters. See opt.bpf.h. */
 #ifndef KCM_SOCK_OPT_BPF_H
 #define KCM_SOCK_OPT_BPF_H
 
 #include <bpf/bpf_core_read.h>
-#include "../src/lib/kcm_sockopt.h"
+#include "opt.bpf.h"
 
-#define KCM_OPT_PAGE   4096
 #define KCM_LABEL_TEXT (KCM_SK_KEY - 1 + 1 + KCM_SK_VALUE - 1)
-
-static __always_inline void opt_pass(struct bpf_sockopt *ctx)
-{
-	if (ctx->optlen > KCM_OPT_PAGE)
-		ctx->optlen = 0;
-}
 
 /* There is no helper for it in these programs. */
 static __always_inline __u64 opt_cookie(struct bpf_sock *sk)
@@ -46,12 +34,8 @@ static __always_inline int opt_find(struct bpf_sock *sk, int make, struct kcm_sk
 	struct kcm_sk_store *store;
 
 	*cookie = opt_cookie(sk);
-	ref->hot = *cookie ? slot_find(*cookie, &ref->slot) : NULL;
-	if (ref->hot) {
-		ref->more = slot_more(ref->slot);
-		return ref->more ? 0 : -KCM_ENOMEM;
-	}
-	ref->slot = KCM_SK_SLOT_NONE;
+	if (*cookie && !slot_ref(*cookie, ref))
+		return ref->in && ref->more ? 0 : -KCM_ENOMEM;
 	store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
 	if (!store) {
 		if (!make)
@@ -65,8 +49,7 @@ static __always_inline int opt_find(struct bpf_sock *sk, int make, struct kcm_sk
 		store->hot.proto = sk->protocol;
 		store->more.info.family = sk->family;
 	}
-	ref->hot = &store->hot;
-	ref->more = &store->more;
+	store_ref(store, ref);
 	return 0;
 }
 
@@ -143,18 +126,6 @@ static __always_inline int opt_set(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 	return 0;
 }
 
-/*
- * Newer verifiers want to see that it is an errno, in 64 bits: the helper is called by its number,
- * because its declaration takes an int, and an int is passed without its sign.
- */
-static __always_inline void opt_result(long err)
-{
-	asm volatile("" : "+r"(err));
-	if (err > 0 || err < -4095)
-		err = -KCM_EINVAL;
-	((long (*)(long))187)(err);
-}
-
 SEC("cgroup/setsockopt")
 int kcm_sk_setopt(struct bpf_sockopt *ctx)
 {
@@ -191,7 +162,7 @@ static __always_inline int opt_state(struct bpf_sockopt *ctx, struct bpf_sock *s
 		return -KCM_EINVAL;
 	/* The pointer that was checked is the one that is used. */
 	asm volatile("" : "+r"(s));
-	sock_view(s, ref.hot, ref.more, cookie, ref.slot);
+	sock_view(s, ref.hot, ref.in, ref.more, cookie, ref.slot);
 	ctx->optlen = sizeof(*s);
 	return label_copy(&s->info, &ref.more->info);
 }

@@ -7,9 +7,20 @@
 #ifndef KCM_SOCK_PACE_BPF_H
 #define KCM_SOCK_PACE_BPF_H
 
-static __always_inline int pace_set(void *where, __u32 rate)
+static __always_inline int pace_set(void *where, struct kcm_sk_info *info, __u32 rate)
 {
+	info->limit_set = rate;
 	return bpf_setsockopt(where, KCM_SOL_SOCKET, KCM_MAX_PACING_RATE, &rate, sizeof(rate));
+}
+
+/* As it was before the limit; unless the application has set a rate of its own meanwhile. */
+static __always_inline void pace_back(void *where, struct kcm_sk_info *info)
+{
+	__u32 now = 0;
+
+	if (!bpf_getsockopt(where, KCM_SOL_SOCKET, KCM_MAX_PACING_RATE, &now, sizeof(now)) &&
+	    now == info->limit_set)
+		pace_set(where, info, info->limit_was);
 }
 
 /* The callback at each measured round trip: for connections that have a limit of messages only. */
@@ -59,7 +70,7 @@ static __always_inline void limit_switch(void *where, struct bpf_sock_ops *ops,
 	if (r ? !limit_differs(hot, i, r, at) : !hot->limit)
 		return;
 	if (hot->limit == KCM_SKF_LIMIT) {
-		pace_set(where, i->limit_was);
+		pace_back(where, i);
 		if (i->limit_msgs)
 			pace_callback(where, ops, 0);
 	}
@@ -84,7 +95,7 @@ static __always_inline void limit_switch(void *where, struct bpf_sock_ops *ops,
 	i->limit_mean = KCM_MSG_GUESS;
 	if (more->tx.msgs)
 		i->limit_mean = hot->tx_bytes / more->tx.msgs;
-	if (pace_set(where, pace_of(i, 1000))) {
+	if (pace_set(where, i, pace_of(i, 1000))) {
 		limit_clear(hot, i);
 		CTL_ADD(limit_refused, 1);
 		return;
@@ -135,7 +146,7 @@ static __always_inline void limit_rtt(struct bpf_sock_ops *ctx, struct kcm_sk_ho
 			      : 1000 + (__s64)((__u64)tokens * 1000 / (n << 10));
 	if (permille < 500)
 		permille = 500;
-	pace_set(ctx, pace_of(i, permille));
+	pace_set(ctx, i, pace_of(i, permille));
 }
 
 #endif

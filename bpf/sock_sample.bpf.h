@@ -21,17 +21,17 @@ static __always_inline void sample_tcp(struct bpf_tcp_sock *tp, struct kcm_sk_in
  * How far has the kernel received? What it has got beyond our count came when the programs did
  * not look (early segments behind a gap that is filled now). A FIN counts as a byte there.
  */
-static __always_inline void sample_rx(struct kcm_sk_hot *hot, __u32 rcv_nxt)
+static __always_inline void sample_rx(struct kcm_sk_hot *hot, struct kcm_sk_in *in, __u32 rcv_nxt)
 {
-	__u64 have = *(volatile __u64 *)&hot->rx_bytes;
+	__u64 have = *(volatile __u64 *)&in->rx_bytes;
 	__s32 more;
 
-	if ((hot->flags & KCM_SKF_RX_FIN) && (__s32)(rcv_nxt - hot->rx_fin) > 0)
-		rcv_nxt = hot->rx_fin;
-	more = rcv_nxt - (hot->rx_base + (__u32)have);
+	if ((hot->flags & KCM_SKF_RX_FIN) && (__s32)(rcv_nxt - in->rx_fin) > 0)
+		rcv_nxt = in->rx_fin;
+	more = rcv_nxt - (in->rx_base + (__u32)have);
 	if (more > 0)
-		hot->rx_bytes = have + more;
-	if ((__s32)(hot->rx_far - rx_next(hot)) <= 0)
+		in->rx_bytes = have + more;
+	if ((__s32)(in->rx_far - rx_next(in)) <= 0)
 		flags_clear(hot, KCM_SKF_RX_GAP);
 }
 

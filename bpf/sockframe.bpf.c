@@ -150,7 +150,7 @@ static __always_inline void unframe(struct kcm_sk_ref *ref, struct kcm_sk_dir *d
 			hot->tx_seq = far;
 		}
 	} else {
-		hot->rx_far = far;
+		ref->in->rx_far = far;
 		flags_set(hot, KCM_SKF_RX_GAP);
 	}
 }
@@ -168,19 +168,21 @@ static __always_inline enum kcm_sk_unframed why_of(int err)
 	return KCM_UNFRAMED_PROTO;
 }
 
-static __always_inline void advance(struct kcm_sk_hot *hot, int tx, __u32 bytes)
+static __always_inline void advance(struct kcm_sk_hot *hot, struct kcm_sk_in *in, int tx,
+				    __u32 bytes)
 {
 	if (tx) {
 		hot->tx_bytes += bytes;
 		hot->tx_seq += bytes;
 	} else {
-		hot->rx_bytes += bytes;
+		in->rx_bytes += bytes;
 	}
 }
 
 struct kcm_drain {
 	struct kcm_run run;
 	struct kcm_sk_hot *hot;
+	struct kcm_sk_in *in;
 	__u64 owner;
 	int err;
 	int tx;
@@ -189,7 +191,7 @@ struct kcm_drain {
 /* The gap may be filled: go on in what was stashed. */
 static long drain_one(__u32 i, struct kcm_drain *r)
 {
-	__u32 zero = 0, next = r->tx ? r->hot->tx_seq : rx_next(r->hot), old, chunk;
+	__u32 zero = 0, next = r->tx ? r->hot->tx_seq : rx_next(r->in), old, chunk;
 	struct kcm_sk_stash_heads *all = bpf_map_lookup_elem(&kcm_sk_sthead, &zero);
 	struct kcm_sk_stash_head *h;
 
@@ -199,7 +201,7 @@ static long drain_one(__u32 i, struct kcm_drain *r)
 	h = &all->h[(chunk - 1) & (KCM_SK_STASHES - 1)];
 	old = next - h->seq;
 	r->err = run(&r->run, old, h->len - old, chunk);
-	advance(r->hot, r->tx, h->len - old);
+	advance(r->hot, r->in, r->tx, h->len - old);
 	return r->err || !r->run.d->stashes;
 }
 
@@ -213,18 +215,20 @@ static __always_inline void segment_early(struct __sk_buff *ctx, struct kcm_sk_r
 	struct bpf_sock *sk = ctx->sk;
 	struct bpf_tcp_sock *tp = sk && !tx ? bpf_tcp_sock(sk) : NULL;
 
-	if (tp && (__s32)(tp->rcv_nxt - rx_next(hot)) > 0)
+	if (tp && (__s32)(tp->rcv_nxt - rx_next(ref->in)) > 0)
 		unframe(ref, d, cookie, tx, KCM_UNFRAMED_MISSED);
 	else if (stash_put(ctx, d, KCM_STASH_OWNER(cookie, tx), seq, off, len))
 		unframe(ref, d, cookie, tx, KCM_UNFRAMED_STASH);
 	if (tx && (hot->frame_dead & 1) && (__s32)(seq + len - hot->tx_seq) > 0)
-		advance(hot, tx, seq + len - hot->tx_seq);
+		advance(hot, ref->in, tx, seq + len - hot->tx_seq);
 }
 
 static __always_inline void segment_look(struct __sk_buff *ctx, struct kcm_sk_ref *ref,
 					 struct kcm_sk_dir *d, int tx, __u32 off, __u32 len)
 {
-	struct kcm_drain r = { .run = { .skb = ctx, .d = d }, .hot = ref->hot, .tx = tx };
+	struct kcm_drain r = {
+		.run = { .skb = ctx, .d = d }, .hot = ref->hot, .in = ref->in, .tx = tx
+	};
 	int err;
 
 	r.run.sides.info = &ref->more->info;
@@ -233,11 +237,11 @@ static __always_inline void segment_look(struct __sk_buff *ctx, struct kcm_sk_re
 	r.run.w = win_get();
 	if (!r.run.w) {
 		unframe(ref, d, ref->hot->tag, tx, KCM_UNFRAMED_MISSED);
-		advance(ref->hot, tx, len);
+		advance(ref->hot, ref->in, tx, len);
 		return;
 	}
 	err = run(&r.run, off, len, 0);
-	advance(ref->hot, tx, len);
+	advance(ref->hot, ref->in, tx, len);
 	if (!err && d->stashes) {
 		r.owner = KCM_STASH_OWNER(ref->hot->tag, tx);
 		bpf_loop(KCM_SK_STASH_MAX, drain_one, &r, 0);
@@ -256,21 +260,21 @@ static __always_inline void segment_opaque(struct kcm_sk_ref *ref, struct kcm_sk
 	__s32 fresh;
 
 	unframe(ref, d, hot->tag, tx, KCM_UNFRAMED_OPAQUE);
-	if (tx || (__s32)(seq - rx_next(hot)) <= 0) {
-		fresh = seq + len - (tx ? hot->tx_seq : rx_next(hot));
+	if (tx || (__s32)(seq - rx_next(ref->in)) <= 0) {
+		fresh = seq + len - (tx ? hot->tx_seq : rx_next(ref->in));
 		if (fresh > 0)
-			advance(hot, tx, fresh);
+			advance(hot, ref->in, tx, fresh);
 		return;
 	}
-	if (!(hot->flags & KCM_SKF_RX_GAP) || (__s32)(seq + len - hot->rx_far) > 0)
-		hot->rx_far = seq + len;
+	if (!(hot->flags & KCM_SKF_RX_GAP) || (__s32)(seq + len - ref->in->rx_far) > 0)
+		ref->in->rx_far = seq + len;
 	flags_set(hot, KCM_SKF_RX_GAP);
 }
 
 static __always_inline void segment(struct __sk_buff *ctx, struct kcm_sk_ref *ref, int tx)
 {
 	struct kcm_sk_dir *d = tx ? &ref->more->tx : &ref->more->rx;
-	__u32 next = tx ? ref->hot->tx_seq : rx_next(ref->hot), seq = ctx->cb[1], off = ctx->cb[2];
+	__u32 next = tx ? ref->hot->tx_seq : rx_next(ref->in), seq = ctx->cb[1], off = ctx->cb[2];
 	__u32 len = ctx->len - off, old;
 
 	if ((__s32)(seq + len - next) <= 0)
@@ -287,7 +291,7 @@ static __always_inline void segment(struct __sk_buff *ctx, struct kcm_sk_ref *re
 	off += old;
 	len -= old;
 	if (quick(ctx, d, off, len))
-		advance(ref->hot, tx, len);
+		advance(ref->hot, ref->in, tx, len);
 	else
 		segment_look(ctx, ref, d, tx, off, len);
 }
@@ -298,17 +302,13 @@ static __always_inline int ref_get(struct __sk_buff *ctx, struct kcm_sk_ref *ref
 	struct bpf_sock *sk;
 
 	ref->slot = ctx->cb[0];
-	if (ref->slot != KCM_SK_SLOT_NONE) {
-		ref->hot = bpf_map_lookup_elem(&kcm_sk_hot, &ref->slot);
-		ref->more = bpf_map_lookup_elem(&kcm_sk_more, &ref->slot);
-		return ref->hot && ref->more ? 0 : -1;
-	}
+	if (ref->slot != KCM_SK_SLOT_NONE)
+		return slot_take(ref->slot, ref);
 	sk = ctx->sk;
 	store = sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) : NULL;
 	if (!store)
 		return -1;
-	ref->hot = &store->hot;
-	ref->more = &store->more;
+	store_ref(store, ref);
 	return 0;
 }
 

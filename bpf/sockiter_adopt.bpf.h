@@ -50,7 +50,7 @@ static __always_inline void adopt_identity(const struct sock *sk, __u32 uid, __u
 	store->hot.tag = cookie;
 	store->hot.proto = proto;
 	store->hot.frame = 0; /* it is in the midst of a message, who knows where */
-	store->hot.last_ns = bpf_ktime_get_coarse_ns();
+	store->in.last_ns = bpf_ktime_get_coarse_ns();
 	info->uid = uid;
 	info->netns_cookie = skc->skc_net.net->net_cookie;
 	info->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;
@@ -80,6 +80,7 @@ static __always_inline void adopt_past(const struct tcp_sock *tp, __u8 state,
 				       struct kcm_sk_store *store)
 {
 	struct kcm_sk_hot *hot = &store->hot;
+	struct kcm_sk_in *in = &store->in;
 	struct kcm_sk_info *info = &store->more.info;
 	__u32 rtt_min = tp->rtt_min.s[0].v;
 
@@ -89,15 +90,15 @@ static __always_inline void adopt_past(const struct tcp_sock *tp, __u8 state,
 		return; /* its other numbers are taken when it is established */
 	hot->flags |= KCM_SKF_RX_BASE;
 	hot->tx_bytes = tp->bytes_sent - tp->bytes_retrans;
-	hot->rx_bytes = tp->bytes_received;
-	hot->rx_base = tp->rcv_nxt - (__u32)hot->rx_bytes;
+	in->rx_bytes = tp->bytes_received;
+	in->rx_base = tp->rcv_nxt - (__u32)in->rx_bytes;
 	if (rx_has_fin(state)) { /* it counts as a byte there */
-		hot->rx_bytes--;
-		hot->rx_fin = tp->rcv_nxt - 1;
+		in->rx_bytes--;
+		in->rx_fin = tp->rcv_nxt - 1;
 		hot->flags |= KCM_SKF_RX_FIN;
 	}
 	hot->tx_segs = tp->segs_out;
-	hot->rx_segs = tp->segs_in;
+	in->rx_segs = tp->segs_in;
 	info->srtt_us = tp->srtt_us >> 3;
 	info->min_rtt_us = rtt_min == ~0U ? 0 : rtt_min;
 	info->retrans = tp->total_retrans;
@@ -116,9 +117,7 @@ static __always_inline int adopt_slot(struct sock_common *skc, const struct tcp_
 				      struct kcm_sk_store *store, __u64 cookie, __u8 state)
 {
 	int flags = tp->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG;
-	struct kcm_sk_more *more;
-	struct kcm_sk_hot *hot;
-	__u32 slot;
+	struct kcm_sk_ref ref;
 	int claimed;
 
 	if (bpf_setsockopt(skc, KCM_SOL_TCP, KCM_TCP_SOCK_OPS_FLAGS, &flags, sizeof(flags)))
@@ -128,15 +127,11 @@ static __always_inline int adopt_slot(struct sock_common *skc, const struct tcp_
 		CTL_ADD(beyond, 1);
 		return -1;
 	}
-	slot = claimed;
-	hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
-	more = bpf_map_lookup_elem(&kcm_sk_more, &slot);
-	if (!hot || !more)
+	if (slot_take(claimed, &ref))
 		return -1;
-	__builtin_memcpy((void *)hot + 8, (void *)&store->hot + 8, sizeof(*hot) - 8);
-	__builtin_memcpy(more, &store->more, sizeof(*more));
-	hot->state = state;
-	slot_publish(hot, cookie);
+	slot_fill(&ref, store);
+	ref.hot->state = state;
+	slot_publish(ref.hot, cookie);
 	bpf_sk_storage_delete(&kcm_sk_store, skc);
 	return 0;
 }

@@ -9,16 +9,12 @@ static __always_inline int limit_find(struct sock_common *skc, __u64 cookie, str
 {
 	struct kcm_sk_store *store;
 
-	ref->hot = slot_find(cookie, &ref->slot);
-	if (ref->hot) {
-		ref->more = slot_more(ref->slot);
+	if (!slot_ref(cookie, ref))
 		return ref->more ? 0 : -1;
-	}
 	store = bpf_sk_storage_get(&kcm_sk_store, skc, 0, 0);
 	if (!store || store->hot.state == KCM_SK_NEW || store->hot.role == KCM_ROLE_LISTENER)
 		return -1;
-	ref->hot = &store->hot;
-	ref->more = &store->more;
+	store_ref(store, ref);
 	return 0;
 }
 

@@ -71,7 +71,8 @@ static __always_inline void row_finish(struct kcm_sk_scratch *s)
 
 /* Return: 1 the labels are whole, 0 not: again. */
 static __noinline int row_copy(struct kcm_sk_row *r, const struct kcm_sk_hot *hot,
-			       const struct kcm_sk_more *more, __u32 slot)
+			       const struct kcm_sk_in *in, const struct kcm_sk_more *more,
+			       __u32 slot)
 {
 	__u32 seq;
 	__u64 tag = hot->tag;
@@ -79,17 +80,18 @@ static __noinline int row_copy(struct kcm_sk_row *r, const struct kcm_sk_hot *ho
 	row_barrier();
 	seq = *(volatile __u32 *)&more->info.label_seq;
 	row_barrier();
-	sock_view(&r->sock, hot, more, tag, slot);
+	sock_view(&r->sock, hot, in, more, tag, slot);
 	row_barrier();
 	return !(seq & 1) && *(volatile __u32 *)&more->info.label_seq == seq;
 }
 
 /* No loop: Linux 6.1 takes none that begins right behind a call. */
 static __always_inline void row_copy_try(struct kcm_sk_row *r, const struct kcm_sk_hot *hot,
-					 const struct kcm_sk_more *more, __u32 slot)
+					 const struct kcm_sk_in *in, const struct kcm_sk_more *more,
+					 __u32 slot)
 {
-	if (!row_copy(r, hot, more, slot) && !row_copy(r, hot, more, slot))
-		row_copy(r, hot, more, slot);
+	if (!row_copy(r, hot, in, more, slot) && !row_copy(r, hot, in, more, slot))
+		row_copy(r, hot, in, more, slot);
 }
 
 /*
@@ -100,15 +102,16 @@ static __always_inline int row_slot(struct kcm_sk_scratch *s, __u32 slot)
 {
 	struct kcm_sk_row *r = &s->row;
 	struct kcm_sk_hot *hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
+	struct kcm_sk_in *in = slot_in(slot);
 	struct kcm_sk_more *more = slot_more(slot);
 	__u64 tag;
 
-	if (!hot || !more)
+	if (!hot || !in || !more)
 		return 0;
 	tag = *(volatile __u64 *)&hot->tag;
 	if (!tag || tag & KCM_TAG_BUSY)
 		return 0;
-	row_copy_try(r, hot, more, slot);
+	row_copy_try(r, hot, in, more, slot);
 	if (*(volatile __u64 *)&hot->tag != tag || r->sock.cookie != tag)
 		return 0;
 	row_finish(s);
@@ -124,7 +127,7 @@ static __always_inline int row_store(struct kcm_sk_scratch *s, struct sock *sk,
 	/* A closed socket's memory is given back some time after close(). */
 	if (store->hot.state == KCM_SK_NEW || sk->__sk_common.skc_state == KCM_SK_CLOSE)
 		return 0;
-	row_copy_try(r, &store->hot, &store->more, KCM_SK_SLOT_NONE);
+	row_copy_try(r, &store->hot, &store->in, &store->more, KCM_SK_SLOT_NONE);
 	/* Where the kernel does not let us have STATE_CB, only the socket knows. */
 	if (r->sock.proto == KCM_SK_TCP)
 		r->sock.state = sk->__sk_common.skc_state;

@@ -23,8 +23,6 @@
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-#define KCM_ENOENT 2
-
 /* kcm_tag_want - which sockets get which label. Key: cookie. Lifetime: of the command. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -128,6 +128,7 @@ static int configure(struct loading *l)
 	};
 	memcpy((void *)&l->skel->rodata->kcm_sk_cfg, &l->cfg, sizeof(l->cfg));
 	err = bpf_map__set_max_entries(l->skel->maps.kcm_sk_hot, l->cfg.slots + l->cfg.cpus);
+	err = err ?: bpf_map__set_max_entries(l->skel->maps.kcm_sk_in, l->cfg.slots + l->cfg.cpus);
 	err = err
 		      ?: bpf_map__set_max_entries(l->skel->maps.kcm_sk_more,
 						  l->cfg.slots + l->cfg.cpus);

@@ -154,7 +154,7 @@ static __u64 release(struct sweeping *s)
 			continue;
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		hot->frame = 0;
-		hot->last_ns = (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
+		s->v.in[i].last_ns = (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
 		n += __atomic_compare_exchange_n(&hot->tag, &tag, 0, false, __ATOMIC_SEQ_CST,
 						 __ATOMIC_RELAXED);
 	}

@@ -13,12 +13,12 @@
 #define LABEL_TRIES 1000 /* then the labels are left out */
 
 const char *const sock_map_names[SOCK_MAPS] = {
-	[SOCK_CTL] = "kcm_sk_ctl",     [SOCK_HOT] = "kcm_sk_hot",
-	[SOCK_MORE] = "kcm_sk_more",   [SOCK_FRAMING] = "kcm_sk_framing",
-	[SOCK_RULES] = "kcm_sk_rules", [SOCK_STORE] = "kcm_sk_store",
-	[SOCK_PORTS] = "kcm_sk_ports", [SOCK_TX] = "kcm_sk_tx",
-	[SOCK_RX] = "kcm_sk_rx",       [SOCK_RINGS] = "kcm_sk_rings",
-	[SOCK_STASH] = "kcm_sk_stash",
+	[SOCK_CTL] = "kcm_sk_ctl",	   [SOCK_HOT] = "kcm_sk_hot",
+	[SOCK_IN] = "kcm_sk_in",	   [SOCK_MORE] = "kcm_sk_more",
+	[SOCK_FRAMING] = "kcm_sk_framing", [SOCK_RULES] = "kcm_sk_rules",
+	[SOCK_STORE] = "kcm_sk_store",	   [SOCK_PORTS] = "kcm_sk_ports",
+	[SOCK_TX] = "kcm_sk_tx",	   [SOCK_RX] = "kcm_sk_rx",
+	[SOCK_RINGS] = "kcm_sk_rings",	   [SOCK_STASH] = "kcm_sk_stash",
 };
 
 static int open_all(struct sock_view *v)
@@ -61,6 +61,7 @@ static int map_all(struct sock_view *v, bool write)
 		return err;
 	cfg = &v->ctl->cfg;
 	err = map_one(v, SOCK_HOT, sizeof(*v->hot), cfg->slots + cfg->cpus, write, &v->hot);
+	err = err ?: map_one(v, SOCK_IN, sizeof(*v->in), cfg->slots + cfg->cpus, write, &v->in);
 	err = err
 		      ?: map_one(v, SOCK_MORE, sizeof(*v->more), cfg->slots + cfg->cpus, write,
 				 &v->more);
@@ -91,11 +92,10 @@ int sock_view_open(struct sock_view *v, bool write)
 
 void sock_view_close(struct sock_view *v)
 {
-	void *const base[SOCK_MAPPED] = { [SOCK_CTL] = v->ctl,
-					  [SOCK_HOT] = v->hot,
-					  [SOCK_MORE] = v->more,
-					  [SOCK_FRAMING] = v->framing,
-					  [SOCK_RULES] = v->rules };
+	void *const base[SOCK_MAPPED] = {
+		[SOCK_CTL] = v->ctl,   [SOCK_HOT] = v->hot,	    [SOCK_IN] = v->in,
+		[SOCK_MORE] = v->more, [SOCK_FRAMING] = v->framing, [SOCK_RULES] = v->rules
+	};
 
 	for (int i = 0; i < SOCK_MAPPED; i++)
 		if (base[i])
@@ -113,20 +113,20 @@ static __u64 tag_of(const struct kcm_sk_hot *hot)
 	return __atomic_load_n(&hot->tag, __ATOMIC_ACQUIRE);
 }
 
-static void copy(struct kcm_sock *s, const struct kcm_sk_hot *hot, const struct kcm_sk_more *more,
-		 __u32 slot)
+static void copy(struct kcm_sock *s, const struct kcm_sk_hot *hot, const struct kcm_sk_in *in,
+		 const struct kcm_sk_more *more, __u32 slot)
 {
 	s->state = hot->state;
 	s->role = hot->role;
 	s->proto = hot->proto;
 	s->frame = hot->frame;
 	s->tx_bytes = hot->tx_bytes;
-	s->rx_bytes = hot->rx_bytes;
+	s->rx_bytes = in->rx_bytes;
 	s->tx_segs = hot->tx_segs;
-	s->rx_segs = hot->rx_segs;
+	s->rx_segs = in->rx_segs;
 	s->tx_msgs = more->tx.msgs;
 	s->rx_msgs = more->rx.msgs;
-	s->last_ns = hot->last_ns;
+	s->last_ns = in->last_ns;
 	s->flags = hot->flags | hot->limit;
 	s->slot = slot;
 	s->seen = 0;
@@ -151,7 +151,7 @@ int sock_view_read(const struct sock_view *v, __u32 slot, struct kcm_sock *sock)
 		__u32 seq = __atomic_load_n(&more->info.label_seq, __ATOMIC_ACQUIRE);
 
 		sock->cookie = tag;
-		copy(sock, hot, more, slot);
+		copy(sock, hot, &v->in[slot], more, slot);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if (tag_of(hot) != tag)
 			return 0;

@@ -15,6 +15,7 @@
 enum sock_map {
 	SOCK_CTL,
 	SOCK_HOT,
+	SOCK_IN,
 	SOCK_MORE,
 	SOCK_FRAMING,
 	SOCK_RULES,
@@ -35,6 +36,7 @@ struct sock_view {
 	size_t bytes[SOCK_MAPPED];
 	struct kcm_sk_ctl *ctl;
 	struct kcm_sk_hot *hot;
+	struct kcm_sk_in *in;
 	struct kcm_sk_more *more;
 	struct kcm_sk_framing *framing; /* KCM_SK_FRAMES */
 	struct kcm_sk_rule *rules;	/* KCM_SK_RULES */

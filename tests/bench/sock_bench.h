@@ -6,6 +6,8 @@
 #ifndef KCM_TESTS_SOCK_BENCH_H
 #define KCM_TESTS_SOCK_BENCH_H
 
+#include <bpf/libbpf.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,7 +17,7 @@
 #include "bench.h"
 
 #define SB_ROUNDS_MAX 64
-#define SB_ROWS_MAX   96
+#define SB_ROWS_MAX   256
 #define SB_PATH	      256
 
 /* One measured value a round. */
@@ -54,6 +56,7 @@ struct sb_report {
 	unsigned int n;
 	unsigned int rounds;
 	bool quick;
+	const char *ours; /* what is measured: a heading */
 };
 
 /* The next row, or the last one again if there are too many. */
@@ -61,7 +64,7 @@ struct sb_row *sb_row(struct sb_report *r, const char *group, const char *what, 
 		      const char *unit);
 void sb_goal(struct sb_row *row, enum sb_goal kind, double goal);
 double sb_value(const struct sb_row *row);
-void sb_print_head(void);
+void sb_print_head(const struct sb_report *r);
 /* Rows from @from on, sorted as they were made. */
 void sb_print(const struct sb_report *r, unsigned int from);
 void sb_print_goals(const struct sb_report *r);
@@ -112,6 +115,29 @@ struct sb_opts {
 	int cpu;
 	bool quick;
 };
+
+struct sb_part {
+	const char *name;
+	int (*run)(const struct sb_opts *o);
+};
+
+struct sb_args {
+	const char *only; /* a part; NULL: all */
+	const char *dir;  /* where results go */
+};
+
+/**
+ * sb_args_take() - the command line
+ * @o: @rounds and @kcmtool are what they are by default; a NULL @kcmtool: there is no such option
+ * Return: -1, or the exit status where there is nothing to measure.
+ */
+int sb_args_take(int argc, char **argv, const char *usage, unsigned int rounds_quick,
+		 struct sb_opts *o, struct sb_args *a);
+/* All parts, or the one that was asked for; the report, named after what is measured. Exit status.
+ */
+int sb_run(const struct sb_part *parts, size_t n, const struct sb_opts *o, const struct sb_args *a);
+/* For libbpf_set_print(): warnings only. */
+int sb_libbpf_print(enum libbpf_print_level level, const char *format, va_list args);
 
 int sb_lookup(const struct sb_opts *o);
 int sb_tcp(const struct sb_opts *o);

@@ -93,10 +93,11 @@ struct sockbench *sb_bench_load(uint32_t slots, size_t n)
 		const char *name = bpf_map__name(map);
 
 		if (!strncmp(name, "kcm_sk_", 7) && map != s->maps.kcm_sk_hot &&
-		    map != s->maps.kcm_sk_store)
+		    map != s->maps.kcm_sk_in && map != s->maps.kcm_sk_store)
 			bpf_map__set_autocreate(map, false);
 	}
 	if (bpf_map__set_max_entries(s->maps.kcm_sk_hot, slots) ||
+	    bpf_map__set_max_entries(s->maps.kcm_sk_in, slots) ||
 	    bpf_map__set_max_entries(s->maps.sb_cookie_map, n) ||
 	    bpf_map__set_max_entries(s->maps.sb_tuple_map, n) ||
 	    bpf_map__set_max_entries(s->maps.sb_tuple4_map, n) ||

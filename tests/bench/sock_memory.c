@@ -95,12 +95,13 @@ static int slot_rows(const struct sb_opts *o, char *why)
 	}
 	row = sb_row(o->report, "memory", "a slot", "", "B");
 	sb_add(&row->figure,
-	       (map_bytes(v.fd[SOCK_HOT]) + map_bytes(v.fd[SOCK_MORE])) / v.ctl->cfg.slots);
+	       (map_bytes(v.fd[SOCK_HOT]) + map_bytes(v.fd[SOCK_IN]) + map_bytes(v.fd[SOCK_MORE])) /
+		       v.ctl->cfg.slots);
 	snprintf(row->note, sizeof(row->note),
 		 "accounted for the maps; %zu in bytes of the structs",
-		 sizeof(*v.hot) + sizeof(*v.more));
+		 sizeof(*v.hot) + sizeof(*v.in) + sizeof(*v.more));
 	for (int i = 0; i < SOCK_MAPS; i++)
-		if (i != SOCK_HOT && i != SOCK_MORE)
+		if (i != SOCK_HOT && i != SOCK_IN && i != SOCK_MORE)
 			all += map_bytes(v.fd[i]);
 	row = sb_row(o->report, "memory", "the other maps", "", "KiB");
 	sb_add(&row->figure, all / 1024);

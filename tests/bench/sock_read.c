@@ -75,16 +75,17 @@ static long read_records(struct reader *r, const struct way *w)
 	return n;
 }
 
-/* The counters alone: one cache line a socket, as `top` wants them. */
+/* The counters alone: two halves of a cache line a socket, as `top` wants them. */
 static long read_counters(struct reader *r, const struct way *w)
 {
 	const struct kcm_sk_hot *hot = r->view.hot;
+	const struct kcm_sk_in *in = r->view.in;
 	long n = 0;
 
 	(void)w;
 	for (__u32 i = 0; i < r->view.ctl->cfg.slots; i++) {
 		__u64 tag = __atomic_load_n(&hot[i].tag, __ATOMIC_ACQUIRE);
-		__u64 sum = hot[i].tx_bytes + hot[i].rx_bytes + hot[i].last_ns;
+		__u64 sum = hot[i].tx_bytes + in[i].rx_bytes + in[i].last_ns;
 
 		if (!tag || tag & KCM_TAG_BUSY ||
 		    __atomic_load_n(&hot[i].tag, __ATOMIC_RELAXED) != tag)
@@ -201,13 +202,16 @@ static const struct way ways[] = {
 static int put_storage(int fd, void *arg)
 {
 	static _Thread_local int map = -1;
-	struct kcm_sk_hot hot = {};
-	socklen_t len = sizeof(hot.tag);
+	struct {
+		struct kcm_sk_hot hot;
+		struct kcm_sk_in in;
+	} c = {};
+	socklen_t len = sizeof(c.hot.tag);
 
 	if (map < 0)
 		map = bpf_map_get_fd_by_id(*(__u32 *)arg);
-	if (map < 0 || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &hot.tag, &len) ||
-	    bpf_map_update_elem(map, &fd, &hot, BPF_NOEXIST))
+	if (map < 0 || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &c.hot.tag, &len) ||
+	    bpf_map_update_elem(map, &fd, &c, BPF_NOEXIST))
 		return -errno;
 	return 0;
 }

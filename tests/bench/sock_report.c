@@ -68,10 +68,10 @@ static bool met(const struct sb_row *row)
 	return row->goal_kind == SB_AT_LEAST ? v >= row->goal : v <= row->goal;
 }
 
-void sb_print_head(void)
+void sb_print_head(const struct sb_report *r)
 {
 	printf("%8s  %-15s %-10s %-7s %-34s %-28s %9s %9s\n", "figure", "(quartiles)", "goal",
-	       "part", "case", "against", "sock", "peer");
+	       "part", "case", "against", r->ours, "peer");
 }
 
 static void print_side(const struct sb_row *row, const struct sb_series *s)
@@ -179,7 +179,7 @@ int sb_json(const struct sb_report *r, const char *path)
 			goals[row->goal_kind]);
 		json_number(f, "goal", row->goal_kind ? row->goal : NAN);
 		fprintf(f, ", \"side_unit\": \"%s\"", row->side_unit);
-		json_side(f, "sock", &row->ours);
+		json_side(f, r->ours, &row->ours);
 		json_side(f, "other", &row->theirs);
 		fprintf(f, ", \"note\": \"%s\", \"kernel\": \"%s\", \"cpus\": %ld}", row->note,
 			u.release, sysconf(_SC_NPROCESSORS_ONLN));

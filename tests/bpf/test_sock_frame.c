@@ -35,6 +35,7 @@ enum {
 
 struct maps {
 	struct kcm_sk_hot *hot;
+	struct kcm_sk_in *in;
 	struct kcm_sk_more *more;
 	int heads;
 };
@@ -151,10 +152,11 @@ static void check(const struct stream *s, const struct stream_result *model, int
 		  const struct kcm_frame *f)
 {
 	const struct kcm_sk_hot *hot = &s->m->hot[SLOT];
+	const struct kcm_sk_in *in = &s->m->in[SLOT];
 	const struct kcm_sk_more *more = &s->m->more[SLOT];
 	const struct kcm_sk_dir *d = s->tx ? &more->tx : &more->rx;
-	__u64 bytes = s->tx ? hot->tx_bytes : hot->rx_bytes;
-	__u32 next = s->tx ? hot->tx_seq : hot->rx_base + (__u32)hot->rx_bytes, zero = 0;
+	__u64 bytes = s->tx ? hot->tx_bytes : in->rx_bytes;
+	__u32 next = s->tx ? hot->tx_seq : in->rx_base + (__u32)in->rx_bytes, zero = 0;
 	static struct kcm_sk_stash_heads heads;
 	size_t rest = s->len - (model->n ? model->end[model->n - 1] : 0);
 	int dead = hot->frame_dead != 0;
@@ -199,12 +201,13 @@ static void one_stream(const char *desc, const struct kcm_frame *f, struct sockf
 	ends = model_ends(&model);
 
 	memset(hot, 0, sizeof(*hot));
+	memset(&m->in[SLOT], 0, sizeof(m->in[SLOT]));
 	memset(&m->more[SLOT], 0, sizeof(m->more[SLOT]));
 	hot->tag = 4711 + gen_below(&seed, 1000);
 	hot->role = server ? KCM_ROLE_SERVER : KCM_ROLE_CLIENT;
 	hot->state = KCM_SK_ESTABLISHED;
 	hot->flags = KCM_SKF_TX_BASE | KCM_SKF_RX_BASE;
-	hot->tx_seq = hot->rx_base = s.base;
+	hot->tx_seq = m->in[SLOT].rx_base = s.base;
 	feed_kernel(&s);
 	check(&s, &model, ends, f);
 	messages += model.n;
@@ -225,15 +228,18 @@ static void lockstep(const char *desc)
 	memcpy((void *)&skel->rodata->kcm_frame, &f, sizeof(f));
 	memcpy((void *)&skel->rodata->kcm_sk_cfg, &cfg, sizeof(cfg));
 	bpf_map__set_max_entries(skel->maps.kcm_sk_hot, SLOTS);
+	bpf_map__set_max_entries(skel->maps.kcm_sk_in, SLOTS);
 	bpf_map__set_max_entries(skel->maps.kcm_sk_more, SLOTS);
 	if (sockframe__load(skel))
 		fail_msg("%s: the kernel refuses the programs: %m", desc);
 	m.hot = map_values(skel->maps.kcm_sk_hot, SLOTS * sizeof(*m.hot));
+	m.in = map_values(skel->maps.kcm_sk_in, SLOTS * sizeof(*m.in));
 	m.more = map_values(skel->maps.kcm_sk_more, SLOTS * sizeof(*m.more));
 	m.heads = bpf_map__fd(skel->maps.kcm_sk_sthead);
 	for (int i = 0; i < STREAMS; i++)
 		one_stream(desc, &f, skel, &m);
 	munmap(m.hot, SLOTS * sizeof(*m.hot));
+	munmap(m.in, SLOTS * sizeof(*m.in));
 	munmap(m.more, SLOTS * sizeof(*m.more));
 	sockframe__destroy(skel);
 }

@@ -13,7 +13,7 @@ teardown_file() { sock_end; }
 # With a slot, and with all of them taken.
 twice() { # WHAT
 	for beyond in "" beyond; do
-		run inside timeout 60 "$ATTACK" "$1" $beyond
+		run inside timeout 240 "$ATTACK" "$1" $beyond
 		echo "$output"
 		((status == 0))
 	done
@@ -30,7 +30,7 @@ twice() { # WHAT
 @test "a connection that was being made when the programs were loaded" {
 	kcm sock unload
 	mkfifo "$BATS_TEST_TMPDIR/go"
-	inside timeout 60 "$ATTACK" old <>"$BATS_TEST_TMPDIR/go" >"$BATS_TEST_TMPDIR/out" 2>&1 &
+	inside timeout 240 "$ATTACK" old <>"$BATS_TEST_TMPDIR/go" >"$BATS_TEST_TMPDIR/out" 2>&1 &
 	pid=$!
 	until grep -qs ready "$BATS_TEST_TMPDIR/out"; do
 		kill -0 $pid

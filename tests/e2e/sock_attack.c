@@ -150,7 +150,7 @@ static void self(void)
 	differ("role", st.hot.role, KCM_ROLE_CLIENT);
 	differ("state", st.hot.state, KCM_SK_ESTABLISHED);
 	differ("tx bytes", st.hot.tx_bytes, 100000);
-	differ("rx bytes", st.hot.rx_bytes, 100000);
+	differ("rx bytes", st.in.rx_bytes, 100000);
 	is_mine(&st.more.info);
 	close(fd);
 	e = must_event(cookie, KCM_SKE_CLOSE, 0);

@@ -47,7 +47,7 @@ others_end() {
 
 exact() { # NAME=VALUE...
 	echo "seed=$SEED $*"
-	run inside timeout 120 "$EXACT" seed="$SEED" "$@"
+	run inside timeout 240 "$EXACT" seed="$SEED" "$@"
 	echo "$output"
 	((status == 0))
 }
@@ -101,7 +101,7 @@ tree() { bpftool -j cgroup show "$CGROUP" | jq -c 'map({attach_type, name}) | so
 	mkdir -p "$CGROUP/pod/one"
 	# shellcheck disable=SC2016
 	bash -c 'echo $$ >"$CGROUP/pod/one/cgroup.procs" && exec "$@"' bash \
-		timeout 60 "$EXACT" seed="$SEED" framed=1 port=7001 conns=8 msgs=300 alone=1
+		timeout 240 "$EXACT" seed="$SEED" framed=1 port=7001 conns=8 msgs=300 alone=1
 	stdin_begin
 	# shellcheck disable=SC2016
 	bash -c 'echo $$ >"$CGROUP/pod/one/cgroup.procs" && exec "$@"' bash "$CHURN" herd 200 \

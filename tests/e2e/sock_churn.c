@@ -130,13 +130,14 @@ static void close_rest(void)
 
 /* ---- the reader ---- */
 
-static void check_record(const struct kcm_sk_hot *h, const struct kcm_sk_info *i)
+static void check_record(const struct kcm_sk_hot *h, const struct kcm_sk_in *n,
+			 const struct kcm_sk_info *i)
 {
 	bool server = h->role == KCM_ROLE_SERVER;
 	const uint8_t *addr = server ? i->raddr : i->laddr;
 	uint16_t port = server ? i->rport : i->lport;
-	uint64_t in = server ? h->rx_bytes : h->tx_bytes;
-	uint64_t out = server ? h->tx_bytes : h->rx_bytes;
+	uint64_t in = server ? n->rx_bytes : h->tx_bytes;
+	uint64_t out = server ? h->tx_bytes : n->rx_bytes;
 
 	if ((server ? i->lport : i->rport) != server_port)
 		return; /* somebody else's */
@@ -158,15 +159,17 @@ static void *reader(void *arg)
 		for (uint32_t s = 0; s < kit.slots; s++) {
 			uint64_t tag = __atomic_load_n(&kit.hot[s].tag, __ATOMIC_ACQUIRE);
 			struct kcm_sk_hot hot;
+			struct kcm_sk_in in;
 			struct kcm_sk_info info;
 
 			if (!tag || (tag & KCM_TAG_BUSY))
 				continue;
 			hot = *(volatile struct kcm_sk_hot *)&kit.hot[s];
+			in = *(volatile struct kcm_sk_in *)&kit.in[s];
 			memcpy(&info, &kit.more[s].info, sizeof(info));
 			__atomic_thread_fence(__ATOMIC_ACQUIRE);
 			if (__atomic_load_n(&kit.hot[s].tag, __ATOMIC_ACQUIRE) == tag)
-				check_record(&hot, &info);
+				check_record(&hot, &in, &info);
 		}
 		looked++;
 		kit_sleep_us(500);

@@ -117,9 +117,9 @@ across() { exact server-ns="$NS2" client-ns="$NS1" framed=1 port=7001 "$@"; }
 }
 
 @test "connected UDP sockets, several threads on each" {
-	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 16 4 2000 4
-	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 16 4 2000 6
-	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 512 1 50 4
+	run -0 inside timeout 240 "$BUILD/tests/sock_exact_udp" 16 4 2000 4
+	run -0 inside timeout 240 "$BUILD/tests/sock_exact_udp" 16 4 2000 6
+	run -0 inside timeout 240 "$BUILD/tests/sock_exact_udp" 512 1 50 4
 }
 
 @test "connections beyond the slots: the same" {
@@ -132,7 +132,7 @@ across() { exact server-ns="$NS2" client-ns="$NS1" framed=1 port=7001 "$@"; }
 	exact fill=2000 beyond=1 conns=16 msgs=300 migrate=1
 	sock_end
 	sock_begin sockets 1024 # 2,048 UDP sockets at once
-	run -0 inside timeout 60 "$BUILD/tests/sock_exact_udp" 1024 1 20 4
+	run -0 inside timeout 240 "$BUILD/tests/sock_exact_udp" 1024 1 20 4
 	kcm -j sock stats | jq -e '.counters | .opened == 2048 and .closed == 2048 and .beyond >= 1024'
 	sock_end
 	sock_begin sockets 1024

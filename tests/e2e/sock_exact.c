@@ -65,7 +65,7 @@ static void check_open(struct side *s)
 			die("connection %u side %d: no state while open", s->c, s->me);
 		n->beyond = slot == KCM_SK_SLOT_NONE;
 		ok = same_u64("tx bytes", st.hot.tx_bytes, n->tx_bytes, last, why, sizeof(why)) &&
-		     same_u64("rx bytes", st.hot.rx_bytes, n->rx_bytes, last, why, sizeof(why));
+		     same_u64("rx bytes", st.in.rx_bytes, n->rx_bytes, last, why, sizeof(why));
 		if (ok && o.framed && !st.more.info.unframed)
 			ok = same_u64("tx messages", st.more.tx.msgs, n->tx_msgs, last, why,
 				      sizeof(why)) &&

@@ -79,14 +79,14 @@ static void receive(const struct kit *kit, int socket, int fd)
 		must(getsockopt(fd, SOL_SOCKET, SO_MEMINFO, mem, &len));
 		if (kit_find(kit, kit_cookie(fd), fd, &st) < 0)
 			die("socket %d: the peer has no state", socket);
-		if (st.hot.rx_segs == n + mem[SK_MEMINFO_DROPS] &&
-		    (mem[SK_MEMINFO_DROPS] ? st.hot.rx_bytes >= bytes : st.hot.rx_bytes == bytes))
+		if (st.in.rx_segs == n + mem[SK_MEMINFO_DROPS] &&
+		    (mem[SK_MEMINFO_DROPS] ? st.in.rx_bytes >= bytes : st.in.rx_bytes == bytes))
 			return;
 		kit_sleep_us(1000);
 	} while (kit_now_ns() < until);
 	die("socket %d: %llu datagrams of %llu bytes came, %u found no room, counted %u of %llu",
 	    socket, (unsigned long long)n, (unsigned long long)bytes, mem[SK_MEMINFO_DROPS],
-	    st.hot.rx_segs, (unsigned long long)st.hot.rx_bytes);
+	    st.in.rx_segs, (unsigned long long)st.in.rx_bytes);
 }
 
 int main(int argc, char **argv)

@@ -22,7 +22,7 @@ teardown() {
 	for pid in "${pids[@]}"; do
 		wait "$pid" 2>/dev/null || true
 	done
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		if rmdir "$CGROUP" 2>/dev/null; then break; fi
 		sleep 0.05
 	done
@@ -31,10 +31,10 @@ teardown() {
 	nothing_pinned
 }
 
-# Wait for a condition, up to 20 s: until_true COMMAND...
+# Wait for a condition, up to a minute: until_true COMMAND...
 until_true() {
 	local i
-	for ((i = 0; i < 400; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		if "$@"; then return 0; fi
 		sleep 0.05
 	done
@@ -95,7 +95,7 @@ start_nginx() { # port [line of the server's block]
 
 # Have a client do its work; its connection stays. What it counted is in $T/client.
 client() { # mode port n
-	start "$T/client" timeout 100 python3 "$HERE/sock_frame_client.py" "$@"
+	start "$T/client" timeout 240 python3 "$HERE/sock_frame_client.py" "$@"
 	until_true eval 'test -s "$T/client" || ! kill -0 $started 2>/dev/null' || true
 	until_true test -s "$T/client" || { cat "$T/client.err" >&2; return 1; }
 	cat "$T/client"

@@ -30,7 +30,7 @@ teardown() {
 
 until_true() {
 	local i
-	for ((i = 0; i < 600; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		if "$@" 2>/dev/null; then return 0; fi
 		sleep 0.05
 	done

@@ -20,7 +20,7 @@ sock_end() {
 # What was killed may take its time to leave.
 rmdir_all() { # cgroup
 	local i
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		find "$1" -depth -type d -exec rmdir {} \; 2>/dev/null
 		[[ -d $1 ]] || return 0
 		sleep 0.05

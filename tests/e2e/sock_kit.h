@@ -85,6 +85,7 @@ static inline uint32_t rng_log(struct rng *r, int bits)
 struct kit {
 	struct kcm_sk_ctl *ctl;
 	struct kcm_sk_hot *hot;
+	struct kcm_sk_in *in;
 	struct kcm_sk_more *more;
 	uint32_t slots;
 	int store_fd, rings_fd, ctl_fd;
@@ -126,6 +127,9 @@ static inline void kit_open(struct kit *k)
 	fd = kit_pin("kcm_sk_hot");
 	k->hot = kit_map(fd, &n);
 	close(fd);
+	fd = kit_pin("kcm_sk_in");
+	k->in = kit_map(fd, NULL);
+	close(fd);
 	fd = kit_pin("kcm_sk_more");
 	k->more = kit_map(fd, NULL);
 	close(fd);
@@ -155,6 +159,7 @@ static inline int64_t kit_find(const struct kit *k, uint64_t cookie, int fd,
 		if (__atomic_load_n(&k->hot[i].tag, __ATOMIC_ACQUIRE) != cookie)
 			continue;
 		out->hot = *(volatile struct kcm_sk_hot *)&k->hot[i];
+		out->in = *(volatile struct kcm_sk_in *)&k->in[i];
 		memcpy(&out->more, &k->more[i], sizeof(out->more));
 		return i;
 	}

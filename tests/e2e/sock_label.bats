@@ -21,7 +21,7 @@ teardown() {
 		wait "$pid" 2>/dev/null || true
 	done
 	[[ ! -e $PINS/sock ]] || kcm sock unload >/dev/null
-	for _ in {1..50}; do
+	for _ in {1..600}; do
 		rmdir "$CGROUP" 2>/dev/null && break
 		sleep 0.1
 	done
@@ -45,7 +45,7 @@ start() {
 
 until_true() {
 	local i
-	for ((i = 0; i < 400; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		if "$@"; then return 0; fi
 		sleep 0.05
 	done

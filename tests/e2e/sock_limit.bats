@@ -22,7 +22,7 @@ teardown() {
 	kill "$peer" 2>/dev/null || true
 	wait "$peer" 2>/dev/null || true
 	[[ ! -e $PINS/sock ]] || kcm sock unload >/dev/null
-	for _ in {1..50}; do
+	for _ in {1..600}; do
 		rmdir "$CGROUP" 2>/dev/null && break
 		sleep 0.1
 	done
@@ -92,6 +92,20 @@ limits() { kcm -j sock limit "$@"; }
 	kcm sock limit del all >/dev/null
 	ask pace "$N"
 	answer '.pace == 5000000'
+}
+
+@test "a rate that the application sets while it is limited stays when the limit goes" {
+	open_conn
+	limits rport "$PORT" rate=80Mbit | jq -e '.limited_now == 1'
+	ask pace "$N" 5000000
+	kcm sock limit del all >/dev/null
+	ask pace "$N"
+	answer ".pace == 5000000"
+	limits rport "$PORT" rate=80Mbit | jq -e '.limited_now == 1'
+	ask pace "$N" 6000000
+	kcm sock unload
+	ask pace "$N"
+	answer ".pace == 6000000"
 }
 
 @test "unload gives back every connection unlimited, load again begins without rules" {

@@ -318,7 +318,7 @@ rude_seen() { bpftool -j map dump pinned /sys/fs/bpf/rude/rude_seen | jq '.[0].f
 	rmdir "$CG/a"
 	# The kernel lets go of a removed cgroup in its own time.
 	until_removed() {
-		for _ in {1..200}; do
+		for _ in {1..1200}; do
 			kcm -j status | jq -e ".instances[0].cgroups_removed == $1" >/dev/null && return
 			sleep 0.05
 		done
