@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "owner.h"
+#include "rx_guard.h"
 #include "txlock.h"
 
 /* Until kcm_detach() gives up: on a peer that sends without a pause, on bytes that do not come. */
@@ -242,18 +243,14 @@ void conn_sweep_unadopted(struct kcm_mux *m)
 	}
 }
 
-int kcm_attach(struct kcm_mux *m, int fd, const void *early, size_t early_bytes, kcm_conn_id *id)
+static int attach(struct kcm_mux *m, int fd, uint64_t cookie, const void *early, size_t early_bytes,
+		  kcm_conn_id *id)
 {
-	uint64_t cookie, one = 1;
+	uint64_t one = 1;
 	struct oconn *o;
 	uint32_t known;
 	int slot, err;
 
-	if (early_bytes > KCM_CHUNK2_BYTES)
-		return -E2BIG;
-	err = check_socket(fd, &cookie);
-	if (err)
-		return err;
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK))
 		return -errno;
 	pthread_mutex_lock(&m->lock);
@@ -307,5 +304,25 @@ undo:
 		STORE(&m->v.conns[slot].state, KCM_CONN_FREE);
 	}
 	pthread_mutex_unlock(&m->lock);
+	return err;
+}
+
+int kcm_attach(struct kcm_mux *m, int fd, const void *early, size_t early_bytes, kcm_conn_id *id)
+{
+	uint64_t cookie;
+	int err, had;
+
+	if (early_bytes > KCM_CHUNK2_BYTES)
+		return -E2BIG;
+	err = check_socket(fd, &cookie);
+	if (err)
+		return err;
+	/* Never while it has an rx, see kcm_rx.h. */
+	had = rx_guard_take(cookie, RX_GUARD_MUX);
+	if (had < 0)
+		return had;
+	err = attach(m, fd, cookie, early, early_bytes, id);
+	if (err && !had)
+		rx_guard_drop(cookie, RX_GUARD_MUX);
 	return err;
 }

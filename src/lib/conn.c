@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "owner.h"
+#include "rx_guard.h"
 #include "txlock.h"
 
 /* Until kcm_detach() gives up: on a peer that sends without a pause, on bytes that do not come. */
@@ -228,6 +229,8 @@ void conn_free(struct kcm_mux *m, struct oconn *o)
 		/* Workers may still have the descriptor: the peer must not wait for them. */
 		shutdown(o->fd, SHUT_RDWR);
 		close(o->fd);
+		/* One that was detached stays known: what it went through is not undone. */
+		rx_guard_drop(o->cookie, RX_GUARD_MUX);
 	}
 	member_tell_gone(m, o);
 	c->msgs = c->bytes = 0;

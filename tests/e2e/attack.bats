@@ -3,7 +3,7 @@
 
 setup() { load common; }
 
-attack() { timeout -k 5 120 "$BUILD/tests/attack_$1" "$2"; }
+attack() { timeout -k 5 400 "$BUILD/tests/attack_$1" "$2"; }
 
 @test "wake: a worker is stopped in its sleep" { attack wake stopped; }
 @test "wake: the same with a message that the owner framed" { attack wake stopped_big; }

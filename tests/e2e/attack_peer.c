@@ -103,7 +103,7 @@ static void stay(struct kcm_worker *w, void *arg)
 	/* Not with its parent: that is what this is about. */
 	prctl(PR_SET_PDEATHSIG, 0);
 	(void)arg;
-	alarm(50);
+	alarm(200);
 	echo(w, NULL);
 	*shared = 1;
 }
@@ -148,7 +148,7 @@ static void outlive(struct kcm_worker *w, void *arg)
 
 	(void)arg;
 	prctl(PR_SET_PDEATHSIG, 0);
-	alarm(50);
+	alarm(200);
 	while ((n = kcm_recv(w, &m, 1, -1)) >= 0) {
 		if (n && m.event == KCM_MESSAGE) {
 			if (check_msg(m.data, m.len) == 666) {

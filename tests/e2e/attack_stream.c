@@ -45,7 +45,7 @@ static void halves(void)
 	struct rig r;
 
 	rig_options(&o, "u32be");
-	o.asm_timeout_ms = 100;
+	o.asm_timeout_ms = 400; /* 4 MB take less, on a busy machine too */
 	rig_open(&r, &o);
 	w = rig_worker(&r);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
@@ -131,17 +131,17 @@ static void overload(uint32_t body, uint32_t msgs, uint32_t asm_timeout_ms, int 
 
 static void overload_small(void)
 {
-	overload(700, 6000, 300, 2000, 0);
+	overload(700, 6000, 1500, 4000, 0);
 }
 
 static void overload_mid(void)
 {
-	overload(40000, 200, 300, 2000, 0);
+	overload(40000, 200, 1500, 4000, 0);
 }
 
 static void overload_big(void)
 {
-	overload(3000000, 6, 300, 2000, 10 << 20);
+	overload(3000000, 6, 1500, 4000, 10 << 20);
 }
 
 /* Longer than an unfinished message is left alone when memory is short. */

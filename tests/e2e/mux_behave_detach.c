@@ -225,5 +225,5 @@ int main(int argc, char **argv)
 		{ "small", small }, { "pieces", pieces }, { "big", big }, { "held", held }, { 0 },
 	};
 
-	return kit_main(argc, argv, cases, 180);
+	return kit_main(argc, argv, cases, 400);
 }

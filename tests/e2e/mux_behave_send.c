@@ -290,5 +290,5 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 
-	return kit_main(argc, argv, cases, 120);
+	return kit_main(argc, argv, cases, 400);
 }

@@ -75,7 +75,7 @@ static void check_tool(const struct kit *k, const char *verb, const char *filter
 
 static void exact(kit_args)
 {
-	struct kit k = { .o.asm_timeout_ms = 100 };
+	struct kit k = { .o.asm_timeout_ms = 1500 };
 	struct count n[2] = { 0 }, all[CONNS] = { 0 }, sum = { 0 };
 	struct kcm_worker *w[2];
 	uint8_t *buf = malloc(BIG);
@@ -244,5 +244,5 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 
-	return kit_main(argc, argv, cases, 60);
+	return kit_main(argc, argv, cases, 400);
 }

@@ -389,5 +389,5 @@ int main(int argc, char **argv)
 		{ "poll-fd", poll_fd },	  { 0 },
 	};
 
-	return kit_main(argc, argv, cases, 120);
+	return kit_main(argc, argv, cases, 400);
 }

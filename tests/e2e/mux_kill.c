@@ -354,5 +354,5 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 
-	return kit_main(argc, argv, cases, 180);
+	return kit_main(argc, argv, cases, 400);
 }

@@ -31,7 +31,7 @@
 #include "kcm.h"
 
 #define KIT_HEAD   12U
-#define KIT_WAIT   20000 /* ms: a hang detector, nothing is expected to take so long */
+#define KIT_WAIT   60000 /* ms: a hang detector, nothing is expected to take so long */
 #define kit_unused __attribute__((unused))
 #define kit_args   int argc kit_unused, char **argv kit_unused
 

@@ -202,10 +202,11 @@ static void run_clients(void)
 		if (answered != last) {
 			last = answered;
 			still = now_ms();
-		} else if (now_ms() - still > (opt.kill ? 3000 : 20000) + opt.pause_ms) {
+		} else if (now_ms() - still >
+			   (opt.kill && !opt.alo ? 3000 : 60000) + opt.pause_ms) {
 			if (opt.kill && !opt.alo)
 				break; /* at most once: what the dead had is not answered */
-			die("no answer for 20 s: %llu of %llu", (unsigned long long)answered,
+			die("no answer for a minute: %llu of %llu", (unsigned long long)answered,
 			    (unsigned long long)asked);
 		}
 	}
