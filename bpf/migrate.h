@@ -2,8 +2,8 @@
 /*
  * migrate.h - types shared by the migrate BPF programs and user space.
  *
- * An instance watches one TCP port in one cgroup. All it knows is in one element of one map that
- * user space maps, struct kcm_mg:
+ * An instance watches one port, of TCP or of UDP, in one cgroup. All it knows is in one element of
+ * one map that user space maps, struct kcm_mg (and, of UDP, in tables of flows):
  *
  *	group		a reuseport group: the listeners the kernel spreads connections over. One
  *for each (network namespace, family, address, device, V6ONLY) on the port gen		a generation
@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define KCM_MIGRATE_LAYOUT 1
+#define KCM_MIGRATE_LAYOUT 2
 
 #define KCM_MG_GROUPS  8
 #define KCM_MG_GENS    8    /* of a group, alive at a time */
@@ -44,6 +44,7 @@ enum kcm_mg_policy {
 /* The connection that shall prove that a new generation accepts. */
 enum kcm_mg_probe {
 	KCM_MG_PROBE_NONE,
+	KCM_MG_PROBE_TAKEN,  /* a CPU is about to send one */
 	KCM_MG_PROBE_GIVEN,  /* its SYN went to the generation */
 	KCM_MG_PROBE_QUEUED, /* it is in the accept queue, or was taken out of it */
 };
@@ -52,7 +53,7 @@ enum kcm_mg_gen_state {
 	KCM_MG_GEN_FREE,
 	KCM_MG_GEN_NEW,	     /* it listens; whether it accepts is being found out */
 	KCM_MG_GEN_READY,    /* it has accepted a connection, or there was no other */
-	KCM_MG_GEN_DRAINING, /* told by an operator: no new connections */
+	KCM_MG_GEN_DRAINING, /* no new connections: told by an operator, or by all its listeners */
 	KCM_MG_GEN_GONE,     /* all its listeners have closed */
 };
 
@@ -74,8 +75,6 @@ enum kcm_mg_kind {
 enum kcm_mg_slot_flag {
 	KCM_MG_SLOT_USED = 1,
 	KCM_MG_SLOT_ADOPTED = 2, /* it listened before attach */
-	KCM_MG_SLOT_DEAD = 4,	 /* gone without a word: kernels before 6.12 tell of no close of
-				  * listeners that are older than attach */
 	KCM_MG_SLOT_CLOSED = 8,	 /* rests until nothing of it can still migrate */
 };
 
@@ -90,14 +89,16 @@ struct kcm_mg_slot {
 	__u64 opened_ns; /* CLOCK_MONOTONIC */
 	__u16 group, gen;
 	__u16 flags; /* enum kcm_mg_slot_flag */
-	__u16 pos;   /* in kcm_mg_gen.member */
+	__u16 pos;   /* in kcm_mg_gen.member; from .n on: it takes no more connections */
 	__u32 kind;  /* enum kcm_mg_kind, as it was at listen() */
 	__u32 backlog;
 	__u32 pid; /* that called listen(), in the initial pid namespace */
 	__u32 uid;
 	char comm[16];
 	__u64 closed_ns;
-	__u64 pad[3];
+	__u64 datagrams; /* UDP: sent here by the selector */
+	__s32 seat;	 /* UDP, keeper: 0 not in kcm_mg_udps yet, 1 it is, else why not: -errno */
+	__u32 pad[3];
 };
 
 /* Who is one generation: what a process and those it forked without exec have opened. */
@@ -121,11 +122,11 @@ struct kcm_mg_gen {
 	__u32 probe_state; /* enum kcm_mg_probe */
 	__u32 id;	   /* 1, 2, ... within the group */
 	__u32 weight;	   /* percent of new connections, for generations that do not work alone */
-	__u16 n;	   /* listeners */
+	__u16 n;	   /* listeners that take connections */
 	__u16 state;	   /* enum kcm_mg_gen_state */
-	__u32 pad;
+	__u32 drained;	   /* listeners that have said to take no more */
 	char comm[16];
-	__u16 member[KCM_MG_MEMBERS]; /* slots, [0, n) */
+	__u16 member[KCM_MG_MEMBERS]; /* slots: [0, n), then [n, n + drained) */
 };
 
 enum kcm_mg_group_flag {
@@ -150,7 +151,7 @@ struct kcm_mg_group {
 	__u16 working; /* index of the generation new connections go to, or KCM_MG_NONE */
 	__u16 next;    /* newer, to be proven, or KCM_MG_NONE */
 	__u16 before;  /* the one that worked before, for rollback, or KCM_MG_NONE */
-	__u32 n;       /* listeners of all generations */
+	__u32 n;       /* listeners of all generations, .drained among them */
 	__u32 last_id; /* of the newest generation */
 	__u32 opened;  /* counts up with each listener that opens */
 	__u64 emptied; /* times that the last listener closed: with no anchor the selector went too
@@ -159,13 +160,32 @@ struct kcm_mg_group {
 	__u64 anchor_cookie; /* keeper: its listener; 0 = none */
 	__u64 anchor_kind;   /* keeper: enum kcm_mg_kind */
 	__u64 anchor_since_ns;
-	__u64 anchor_sk;    /* of anchor_cookie, for its queue: set by kcm_mg_adopt */
-	__u64 parked;	    /* connections and requests sent to an anchor */
-	__u64 unparked;	    /* migrated from an anchor to a listener */
-	__u64 expired;	    /* keeper: closed because nobody came for them */
-	__u64 fallback;	    /* new connections that were left to the kernel's hash */
-	__u64 refused_kind; /* could not migrate: no listener of the same kind */
-	__u64 refused_none; /* could not migrate: no listener at all */
+	__u64 anchor_sk; /* of anchor_cookie, for its queue: set by kcm_mg_adopt */
+	__u64 parked;	 /* connections and requests sent to an anchor */
+	__u64 unparked;	 /* migrated from an anchor to a listener */
+	__u64 expired;	 /* keeper: closed because nobody came for them */
+	/*
+	 * User space: KCM_MG_GROUP_DIVERT is taken back by the keeper at that time,
+	 * CLOCK_MONOTONIC, or when last_id or emptied is not this any more.
+	 */
+	__u64 divert_until_ns;
+	__u64 divert_emptied;
+	__u32 divert_id;
+	__u32 drained;	     /* listeners that take no more connections */
+	__u64 fallback;	     /* new connections that were left to the kernel's hash */
+	__u64 refused_kind;  /* could not migrate: no listener of the same kind */
+	__u64 refused_none;  /* could not migrate: no listener at all */
+	__u64 flows;	     /* UDP: new ones that were seen ... */
+	__u64 flows_moved;   /* ... whose socket had gone: to another one ... */
+	__u64 flows_full;    /* ... that found no room in the table: datagrams, each by its hash */
+	__u64 flows_rebound; /* QUIC: known by a connection id, from another address */
+	__u64 cids_full;     /* QUIC: connection ids that found no room */
+	/*
+	 * User space: where flows are that are older than attach is not known, and up to then
+	 * they are left where the kernel's hash puts them. CLOCK_MONOTONIC.
+	 */
+	__u64 settled_ns;
+	__u32 cid_bytes[2]; /* QUIC: lengths of connection ids, the last one first; 0: none yet */
 	struct kcm_mg_gen gen[KCM_MG_GENS];
 };
 
@@ -178,6 +198,7 @@ enum kcm_mg_event_kind {
 	KCM_MGE_EMPTY,	 /* a group's last listener has closed */
 	KCM_MGE_REFUSED, /* a listener that can't be registered, why is in .why */
 	KCM_MGE_ANCHOR,	 /* keeper: an anchor was opened, or closed (.why = 1) */
+	KCM_MGE_DRAIN,	 /* a listener has said to take no more */
 };
 
 enum kcm_mg_why {
@@ -187,6 +208,7 @@ enum kcm_mg_why {
 	KCM_MGW_SLOTS,	/* KCM_MG_SLOTS or KCM_MG_MEMBERS are */
 	KCM_MGW_GENS,	/* KCM_MG_GENS are: it was added to the newest */
 	KCM_MGW_SOCKS,	/* the kernel refused it in kcm_mg_socks */
+	KCM_MGW_ALONE,	/* it has no SO_REUSEPORT */
 };
 
 /* Newest at log_next - 1, modulo. Those who read look at seq before and after. */
@@ -220,12 +242,21 @@ struct kcm_mg_ctl {
 	__u32 anchor_backlog; /* user space: bound of parked connections ... */
 	__u32 anchor_time_ms; /* ... and of their time */
 	__u64 anchor;	      /* user space: --anchor was asked for */
+	__u32 announce;	      /* groups, a bit each, whose new generation works: to be logged */
 	__u32 probing;	      /* a probe is on its way somewhere */
 	__u32 sticky;	      /* entries of kcm_mg_sticky; 1: loaded without KCM_MG_CLIENT */
 	__u32 slots;	      /* ever used: slot[0, slots) */
 	__u32 limbo_at;	      /* closed slots rest in limbo[limbo_at, limbo_to), modulo */
 	__u32 limbo_to;
-	__u32 forget; /* under the lock: see mg_forget() */
+	__u32 forget;	       /* under the lock: see mg_forget() */
+	__u32 protocol;	       /* IPPROTO_TCP or IPPROTO_UDP */
+	__u32 flow_timeout_ms; /* UDP: a flow that is silent for so long has ended */
+	__u32 flows_max;       /* UDP: places in kcm_mg_flows */
+	__u32 quic;	       /* UDP: flows are known by connection ids, too */
+	__u32 flows_known;     /* UDP, keeper: places taken, when it last looked ... */
+	__u64 flows_seen_ns;   /* ... which was then */
+	__u64 flows_expired;   /* UDP, keeper: removed because they had ended ... */
+	__u64 flows_early;     /* ... or, while little room was left, been silent for a while */
 };
 
 struct kcm_mg {
@@ -250,8 +281,48 @@ struct kcm_mg_seed {
 /* Set at load, in .rodata. */
 struct kcm_mg_conf {
 	__u32 port;	 /* host order */
-	__u32 reuseport; /* bind4, bind6: set SO_REUSEPORT */
+	__u32 protocol;	 /* IPPROTO_TCP or IPPROTO_UDP */
 	__u64 cgroup_id; /* for kcm_mg_adopt; 0 = any */
+	__u32 quic;
+	__u32 pad;
+};
+
+/* ---- UDP: who has which flow ---- */
+
+/* Key of kcm_mg_flows. IPv4 addresses are in the first four bytes. */
+struct kcm_mg_flow_key {
+	__u8 remote[16]; /* network order */
+	__u8 local[16];	 /* network order */
+	__u16 port;	 /* of the other side, network order */
+	__u16 family;	 /* of the datagrams, AF_INET or AF_INET6 */
+	__u32 group;
+};
+
+struct kcm_mg_flow {
+	__u64 cookie; /* of the socket that has it; 0: not chosen yet */
+	__u64 since_ns;
+	__u64 last_ns;	 /* CLOCK_MONOTONIC, as coarse as the kernel's tick */
+	__u64 datagrams; /* given to that socket */
+	__u32 slot;	 /* is another one's if it has another cookie */
+	__u32 gen;	 /* number of its generation */
+	__u32 cids;	 /* QUIC: ids that were noted because it has used them */
+	__u32 pad;
+};
+
+#define KCM_MG_CID 20 /* QUIC: bytes of a connection id, at most */
+
+/* Key of kcm_mg_cids: what a QUIC server calls one of its connections. */
+struct kcm_mg_cid_key {
+	__u8 cid[KCM_MG_CID]; /* zeros behind it */
+	__u32 bytes;
+	__u32 group;
+};
+
+struct kcm_mg_cid {
+	__u64 cookie;
+	__u64 last_ns;
+	__u32 slot;
+	__u32 gen;
 };
 
 /* Value of kcm_mg_index. */
@@ -263,5 +334,7 @@ struct kcm_mg_ref {
 _Static_assert(sizeof(struct kcm_mg_slot) == 128, "two cache lines");
 _Static_assert(sizeof(struct kcm_mg_event) == 64, "one cache line");
 _Static_assert(sizeof(struct kcm_mg_key) == 32, "compared as four words");
+_Static_assert(sizeof(struct kcm_mg_flow_key) == 40, "a key has no holes");
+_Static_assert(sizeof(struct kcm_mg_cid_key) == 28, "a key has no holes");
 
 #endif

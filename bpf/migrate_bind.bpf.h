@@ -10,7 +10,7 @@ static __always_inline int bind_shared(struct bpf_sock_addr *ctx)
 {
 	int one = 1;
 
-	if (ctx->user_port == bpf_htons(kcm_mg_conf.port) && ctx->protocol == IPPROTO_TCP)
+	if (ctx->user_port == bpf_htons(kcm_mg_conf.port) && ctx->protocol == kcm_mg_conf.protocol)
 		bpf_setsockopt(ctx, MG_SOL_SOCKET, MG_SO_REUSEPORT, &one, sizeof(one));
 	return 1;
 }
@@ -25,13 +25,6 @@ SEC("cgroup/bind6")
 int kcm_mg_bind6(struct bpf_sock_addr *ctx)
 {
 	return bind_shared(ctx);
-}
-
-/* EPERM for MPTCP: what asks for it falls back to TCP. */
-SEC("cgroup/sock_create")
-int kcm_mg_plain(struct bpf_sock *ctx)
-{
-	return ctx->protocol != MG_PROTO_MPTCP;
 }
 
 #endif

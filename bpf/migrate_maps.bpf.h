@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* migrate_maps.bpf.h - the maps of migrate. */
+/* migrate_maps.bpf.h - the maps of migrate, for TCP and UDP. */
 #ifndef KCM_MIGRATE_MAPS_BPF_H
 #define KCM_MIGRATE_MAPS_BPF_H
 
@@ -34,17 +34,6 @@ struct {
 } kcm_mg_lock SEC(".maps");
 
 /*
- * kcm_mg_socks - the listeners. Key: cookie; value: socket. Written by sockops, kcm_mg_adopt, and
- * the keeper (anchors); the kernel removes a socket as it closes. Read by the selector.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_SOCKHASH);
-	__uint(max_entries, KCM_MG_SLOTS);
-	__type(key, __u64);
-	__type(value, __u64);
-} kcm_mg_socks SEC(".maps");
-
-/*
  * kcm_mg_index - where a socket is in kcm_mg. Key: cookie. Written as kcm_mg; anchors by the
  * keeper. An entry outlives its listener, until its slot is used again: what is half open
  * migrates a while later.
@@ -57,8 +46,9 @@ struct {
 } kcm_mg_index SEC(".maps");
 
 /*
- * kcm_mg_seed - who has the listeners that are older than attach. Key: cookie. Written by
- * kcm_mg_owner, read by kcm_mg_adopt, emptied by user space: used at attach only.
+ * kcm_mg_seed - who has the listeners that are older than attach. Key: address of the socket (a
+ * cookie is given at its first use, and may not be there yet). Written by kcm_mg_owner, read by
+ * kcm_mg_adopt, emptied by user space: used at attach only.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -74,27 +64,42 @@ struct {
 	__uint(max_entries, 4096);
 } kcm_mg_wake SEC(".maps");
 
-/*
- * kcm_mg_sticky - the listener that a client's address has (KCM_MG_CLIENT). Written and read by
- * the selector; the least recently used go first. Size set at load.
- */
-struct kcm_mg_client {
-	__u8 addr[16];
-	__u32 group;
+/* What a server has said of a socket before listen(), see kcm_migrate.h. */
+struct kcm_mg_said {
+	__u32 number; /* of its generation; 0: nothing */
+	__u32 ready;  /* it works as soon as it listens */
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1);
-	__type(key, struct kcm_mg_client);
-	__type(value, __u64);
-} kcm_mg_sticky SEC(".maps");
 
 static __always_inline struct kcm_mg *mg_state(void)
 {
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&kcm_mg, &zero);
+}
+
+static __always_inline struct kcm_mg_group *group_at(struct kcm_mg *mg, __u32 i)
+{
+	return &mg->group[i & (KCM_MG_GROUPS - 1)];
+}
+
+static __always_inline struct kcm_mg_gen *gen_at(struct kcm_mg_group *g, __u32 i)
+{
+	return &g->gen[i & (KCM_MG_GENS - 1)];
+}
+
+static __always_inline struct kcm_mg_slot *slot_at(struct kcm_mg *mg, __u32 i)
+{
+	return &mg->slot[i & (KCM_MG_SLOTS - 1)];
+}
+
+/*
+ * A number that the verifier knows becomes one that it does not: else it walks all that follows
+ * once for each group and generation that a search may have found.
+ */
+static __always_inline __u32 mg_forget(struct kcm_mg *mg, __u32 n)
+{
+	*(volatile __u32 *)&mg->ctl.forget = n;
+	return *(volatile __u32 *)&mg->ctl.forget;
 }
 
 /*

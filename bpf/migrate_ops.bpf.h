@@ -7,30 +7,28 @@
 static __always_inline void new_from_sock(struct mg_new *d, struct tcp_sock *tp)
 {
 	struct sock *sk = (struct sock *)tp;
-	struct sock_common *skc = &sk->__sk_common;
 
 	d->sk = addr_of_sk(tp);
-	d->netns_cookie = BPF_CORE_READ(skc, skc_net.net, net_cookie);
-	d->now_ns = bpf_ktime_get_ns();
-	d->key.cgroup_id = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
-	d->family = BPF_CORE_READ(skc, skc_family);
-	if (d->family == KCM_AF_INET6) {
-		bpf_core_read(d->addr, 16, &skc->skc_v6_rcv_saddr);
-		d->v6only = BPF_CORE_READ_BITFIELD_PROBED(skc, skc_ipv6only);
-	} else {
-		bpf_core_read(d->addr, 4, &skc->skc_rcv_saddr);
-	}
-	d->ifindex = BPF_CORE_READ(skc, skc_bound_dev_if);
-	d->uid = BPF_CORE_READ(sk, sk_uid.val);
+	new_from_sk(d, sk);
 	d->backlog = BPF_CORE_READ(sk, sk_max_ack_backlog);
 	d->kind = kcm_mg_kind(d->sk);
 	if (d->kind & KCM_MG_KIND_MPTCP)
 		d->why = KCM_MGW_MPTCP;
 }
 
+/* It is in no generation: the selector shall not find it. */
+static __always_inline int tcp_opens(struct kcm_mg *mg, struct mg_new *d)
+{
+	if (!listener_opens(mg, d))
+		return 0;
+	bpf_map_delete_elem(&kcm_mg_socks, &d->cookie);
+	return -1;
+}
+
 static __always_inline void ops_listen(struct bpf_sock_ops *ctx, struct kcm_mg *mg)
 {
 	struct bpf_sock *sk = ctx->sk;
+	struct kcm_mg_said *said;
 	struct task_struct *task;
 	struct mg_new d = {};
 	struct tcp_sock *tp;
@@ -42,17 +40,21 @@ static __always_inline void ops_listen(struct bpf_sock_ops *ctx, struct kcm_mg *
 		return;
 	d.cookie = bpf_get_socket_cookie(ctx);
 	/* An anchor of the keeper, or listen() once more for another backlog. */
-	if (bpf_map_lookup_elem(&kcm_mg_index, &d.cookie))
+	if (is_known(mg, &d))
 		return;
 	new_from_sock(&d, tp);
+	said = bpf_sk_storage_get(&kcm_mg_said, sk, 0, 0);
+	if (said)
+		d.said = *said;
 	task = (void *)bpf_get_current_task();
 	who_is(task, &d.key);
 	d.pid = BPF_CORE_READ(task, tgid);
 	bpf_core_read(d.comm, sizeof(d.comm), &task->comm);
 	if (!d.why && bpf_sock_hash_update(ctx, &kcm_mg_socks, &d.cookie, BPF_ANY))
 		d.why = KCM_MGW_SOCKS;
-	if (listener_opens(mg, &d))
+	if (tcp_opens(mg, &d))
 		return;
+	bpf_sock_map_update(ctx, &kcm_mg_seats, &d.slot, BPF_ANY);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -95,12 +97,21 @@ int kcm_mg_ops(struct bpf_sock_ops *ctx)
 	if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
 		if (mg->ctl.probing)
 			ops_established(ctx, mg);
+		if (mg->ctl.announce)
+			announce(mg); /* the connection that was sent there */
 	} else if (op == BPF_SOCK_OPS_TCP_LISTEN_CB) {
 		ops_listen(ctx, mg);
 	} else if (ctx->args[0] == BPF_TCP_LISTEN) {
 		listener_closes(mg, bpf_get_socket_cookie(ctx));
 	}
 	return 1;
+}
+
+/* EPERM for MPTCP: what asks for it falls back to TCP. */
+SEC("cgroup/sock_create")
+int kcm_mg_plain(struct bpf_sock *ctx)
+{
+	return ctx->protocol != MG_PROTO_MPTCP;
 }
 
 #endif

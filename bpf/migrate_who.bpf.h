@@ -39,6 +39,10 @@ struct tcp_sock___ao {
 	void *ao_info;
 } __attribute__((preserve_access_index));
 
+struct tcp_sock___mptcp {
+	_Bool is_mptcp;
+} __attribute__((preserve_access_index));
+
 #define MG_PROTO_MPTCP 262
 
 /*
@@ -50,7 +54,7 @@ __noinline int kcm_mg_kind(__u64 addr)
 {
 	struct tcp_sock *tp = (void *)addr;
 	struct tcp_sock___ao *ao = (void *)addr;
-	struct sock *sk = (void *)addr;
+	struct tcp_sock___mptcp *mp = (void *)addr;
 	__u32 kind = 0, syn = BPF_CORE_READ_BITFIELD_PROBED(tp, save_syn);
 
 	if (syn == 1)
@@ -65,7 +69,8 @@ __noinline int kcm_mg_kind(__u64 addr)
 		kind |= KCM_MG_KIND_MD5;
 	if (bpf_core_field_exists(ao->ao_info) && BPF_CORE_READ(ao, ao_info))
 		kind |= KCM_MG_KIND_AO;
-	if (BPF_CORE_READ(sk, sk_protocol) == MG_PROTO_MPTCP)
+	/* What listens is the TCP socket below. */
+	if (bpf_core_field_exists(mp->is_mptcp) && BPF_CORE_READ(mp, is_mptcp))
 		kind |= KCM_MG_KIND_MPTCP;
 	return kind;
 }

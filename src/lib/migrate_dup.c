@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /* migrate_dup.c - the selector on a group that exists: through a socket of somebody else. */
 #include <ctype.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -55,11 +56,25 @@ int migrate_dup(__u32 pid, __u64 cookie)
 	return ret;
 }
 
-/* Is the selector in force? It goes with a group's last listener. */
-static bool has_selector(const struct kcm_mg_group *g)
+/*
+ * Whoever called listen() may have ended, and those it forked have the socket: as the parent of a
+ * daemon does. Then kcm_mg_owner has found one, if it was read just before.
+ */
+int migrate_dup_slot(const struct mg_view *v, const struct kcm_mg_slot *slot)
 {
-	return (g->flags & KCM_MG_GROUP_SELECTOR) &&
-	       (g->selector_at == g->emptied || g->anchor_cookie);
+	int fd = migrate_dup(slot->pid, slot->cookie);
+	struct kcm_mg_seed seed;
+	_cleanup_fd_ int seeds = -1;
+	char path[sizeof(v->dir) + 16];
+	__u64 sk = slot->sk;
+
+	if (fd >= 0)
+		return fd;
+	snprintf(path, sizeof(path), "%s/kcm_mg_seed", v->dir);
+	seeds = bpf_obj_get(path);
+	if (seeds < 0 || bpf_map_lookup_elem(seeds, &sk, &seed) || seed.pid == slot->pid)
+		return fd;
+	return migrate_dup(seed.pid, slot->cookie);
 }
 
 /* Through any of the group's listeners that can be had: it holds for all. */
@@ -76,18 +91,23 @@ static int select_one(struct mg_view *v, unsigned int i)
 		if (slot->group != i || !(slot->flags & KCM_MG_SLOT_USED) ||
 		    (slot->flags & KCM_MG_SLOT_CLOSED))
 			continue;
-		fd = migrate_dup(slot->pid, slot->cookie);
+		fd = migrate_dup_slot(v, slot);
 		if (fd < 0) {
 			err = fd;
 			continue;
 		}
+		/*
+		 * Said before it is done, as one that is lost: whoever detaches takes it away even
+		 * if we are killed in between.
+		 */
+		__atomic_store_n(&g->selector_at, ~0ULL, __ATOMIC_RELEASE);
+		__atomic_fetch_or(&g->flags, KCM_MG_GROUP_SELECTOR, __ATOMIC_ACQ_REL);
 		if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &v->select_fd,
 			       sizeof(v->select_fd))) {
 			err = -errno;
 			continue;
 		}
 		__atomic_store_n(&g->selector_at, emptied, __ATOMIC_RELEASE);
-		__atomic_fetch_or(&g->flags, KCM_MG_GROUP_SELECTOR, __ATOMIC_ACQ_REL);
 		return 0;
 	}
 	return err;
@@ -102,10 +122,10 @@ void migrate_select_all(struct mg_view *v, struct migrate_found *f)
 		if (!(g->flags & KCM_MG_GROUP_USED))
 			continue;
 		f->groups++;
-		err = has_selector(g) || !g->n ? 0 : select_one(v, i);
+		err = mg_selector_on(v->mg, (int)i) || !g->n ? 0 : select_one(v, i);
 		if (err)
 			f->selector_err = err;
 		else
-			f->selectors += has_selector(g);
+			f->selectors += mg_selector_on(v->mg, (int)i);
 	}
 }

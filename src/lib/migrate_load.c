@@ -3,34 +3,31 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include "../util.h"
 #include "cgroup.h"
+#include "migrate_age.h"
 #include "migrate_load.h"
-#include "migrate_view.h"
-#include "netns.h"
+#include "migrate_udp.h"
 #include "pin.h"
 #include "migrate.skel.h"
+#include "migudp.skel.h"
 
 #define PREFIX	"kcm_mg_"
 #define LINK	"link_"
 #define PATHLEN (KCM_PIN_PATH + 64)
 
-#ifndef SO_DETACH_REUSEPORT_BPF
-#define SO_DETACH_REUSEPORT_BPF 68
-#endif
-
 struct attaching {
 	const char *name;
 	const struct migrate_opts *o;
 	struct kcm_pin_txn txn;
-	struct migrate *skel;
+	struct bpf_object *obj;
 	int cgroup_fd;
 	__u64 cgroup_id;
 	char *err;
@@ -63,33 +60,84 @@ static int open_cgroup(struct attaching *a)
 	return 0;
 }
 
-static int load(struct attaching *a)
+/* Also true of a kernel whose release cannot be read: what is for older ones does no harm. */
+static bool before(unsigned int major, unsigned int minor)
 {
-	const struct migrate_opts *o = a->o;
-	struct migrate *s = a->skel = migrate__open();
+	unsigned int is_major, is_minor;
+	struct utsname u;
+
+	return uname(&u) || sscanf(u.release, "%u.%u", &is_major, &is_minor) != 2 ||
+	       is_major < major || (is_major == major && is_minor < minor);
+}
+
+static void conf_set(struct kcm_mg_conf *conf, const struct attaching *a)
+{
 	__u64 root = 0;
 	char path[PATH_MAX];
-	int fd, err;
+	int fd = cgroup_open(NULL, path, &root);
 
-	if (!s)
-		return fail(a, -errno, "open BPF object: %s", strerror(errno));
-	fd = cgroup_open(NULL, path, &root);
 	if (fd >= 0)
 		close(fd);
-	s->rodata->kcm_mg_conf.port = o->port;
-	s->rodata->kcm_mg_conf.cgroup_id = a->cgroup_id == root ? 0 : a->cgroup_id;
+	conf->port = a->o->port;
+	conf->protocol = a->o->udp ? IPPROTO_UDP : IPPROTO_TCP;
+	conf->cgroup_id = a->cgroup_id == root ? 0 : a->cgroup_id;
+	conf->quic = a->o->quic;
+}
+
+static struct bpf_object *open_tcp(const struct attaching *a)
+{
+	const struct migrate_opts *o = a->o;
+	struct migrate *s = migrate__open();
+	struct bpf_object *obj;
+
+	if (!s)
+		return NULL;
+	conf_set(&s->rodata->kcm_mg_conf, a);
 	bpf_program__set_autoload(s->progs.kcm_mg_bind4, o->reuseport);
 	bpf_program__set_autoload(s->progs.kcm_mg_bind6, o->reuseport);
 	bpf_program__set_autoload(s->progs.kcm_mg_plain, o->no_mptcp);
+	bpf_program__set_autoload(s->progs.kcm_mg_opt, !o->no_setsockopt);
+	bpf_program__set_autoload(s->progs.kcm_mg_end, before(6, 12));
 	if (o->policy == KCM_MG_CLIENT)
 		bpf_map__set_max_entries(s->maps.kcm_mg_sticky, KCM_MG_STICKY);
-	err = migrate__load(s);
+	obj = TAKE_PTR(s->obj);
+	migrate__destroy(s);
+	return obj;
+}
+
+static struct bpf_object *open_udp(const struct attaching *a)
+{
+	const struct migrate_opts *o = a->o;
+	struct migudp *s = migudp__open();
+	struct bpf_object *obj;
+
+	if (!s)
+		return NULL;
+	conf_set(&s->rodata->kcm_mg_conf, a);
+	bpf_program__set_autoload(s->progs.kcm_mg_bind4, o->reuseport);
+	bpf_program__set_autoload(s->progs.kcm_mg_bind6, o->reuseport);
+	bpf_map__set_max_entries(s->maps.kcm_mg_flows, o->flows_max);
+	bpf_map__set_max_entries(s->maps.kcm_mg_cids, o->quic ? o->flows_max : 1);
+	obj = TAKE_PTR(s->obj);
+	migudp__destroy(s);
+	return obj;
+}
+
+static int load(struct attaching *a)
+{
+	int err;
+
+	a->obj = a->o->udp ? open_udp(a) : open_tcp(a);
+	if (!a->obj)
+		return fail(a, -errno, "open BPF object: %s", strerror(errno));
+	err = bpf_object__load(a->obj);
 	return err ? fail(a, err, "load BPF programs: %s", strerror(-err)) : 0;
 }
 
 static int fill(struct attaching *a)
 {
-	int fd = bpf_map__fd(a->skel->maps.kcm_mg);
+	struct bpf_map *sticky = bpf_object__find_map_by_name(a->obj, "kcm_mg_sticky");
+	int fd = bpf_object__find_map_fd_by_name(a->obj, "kcm_mg");
 	struct kcm_mg *mg = mmap(NULL, sizeof(*mg), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (mg == MAP_FAILED)
@@ -102,7 +150,11 @@ static int fill(struct attaching *a)
 	mg->ctl.anchor = a->o->anchor;
 	mg->ctl.anchor_backlog = a->o->anchor_backlog;
 	mg->ctl.anchor_time_ms = a->o->anchor_time_ms;
-	mg->ctl.sticky = bpf_map__max_entries(a->skel->maps.kcm_mg_sticky);
+	mg->ctl.sticky = sticky ? bpf_map__max_entries(sticky) : 0;
+	mg->ctl.protocol = a->o->udp ? IPPROTO_UDP : IPPROTO_TCP;
+	mg->ctl.flow_timeout_ms = a->o->flow_timeout_ms;
+	mg->ctl.flows_max = a->o->flows_max;
+	mg->ctl.quic = a->o->quic;
 	munmap(mg, sizeof(*mg));
 	return 0;
 }
@@ -113,7 +165,7 @@ static bool for_cgroup(const struct bpf_program *p)
 
 	return bpf_program__fd(p) >= 0 &&
 	       (type == BPF_PROG_TYPE_SOCK_OPS || type == BPF_PROG_TYPE_CGROUP_SOCK ||
-		type == BPF_PROG_TYPE_CGROUP_SOCK_ADDR);
+		type == BPF_PROG_TYPE_CGROUP_SOCK_ADDR || type == BPF_PROG_TYPE_CGROUP_SOCKOPT);
 }
 
 static int attach_one(struct attaching *a, const struct bpf_program *p)
@@ -132,15 +184,27 @@ static int attach_one(struct attaching *a, const struct bpf_program *p)
 	return bpf_obj_pin(link, path) ? fail(a, -errno, "pin %s: %s", path, strerror(errno)) : 0;
 }
 
-static int pin_iter(struct attaching *a, const struct bpf_program *p)
+static int pin_iter(struct attaching *a, const char *name)
 {
+	struct bpf_program *p = bpf_object__find_program_by_name(a->obj, name);
 	_cleanup_fd_ int link = bpf_link_create(bpf_program__fd(p), 0, BPF_TRACE_ITER, NULL);
 	char path[PATHLEN];
 
 	if (link < 0)
-		return fail(a, -errno, "%s: %s", bpf_program__name(p), strerror(errno));
-	snprintf(path, sizeof(path), "%s/%s", a->txn.dir, bpf_program__name(p));
+		return fail(a, -errno, "%s: %s", name, strerror(errno));
+	snprintf(path, sizeof(path), "%s/%s", a->txn.dir, name);
 	return bpf_obj_pin(link, path) ? fail(a, -errno, "pin %s: %s", path, strerror(errno)) : 0;
+}
+
+static int pin_prog(struct attaching *a, const char *name)
+{
+	struct bpf_program *p = bpf_object__find_program_by_name(a->obj, name);
+	char path[PATHLEN];
+
+	snprintf(path, sizeof(path), "%s/%s", a->txn.dir, name);
+	return bpf_obj_pin(bpf_program__fd(p), path)
+		       ? fail(a, -errno, "pin %s: %s", path, strerror(errno))
+		       : 0;
 }
 
 static int pin_all(struct attaching *a)
@@ -150,75 +214,25 @@ static int pin_all(struct attaching *a)
 	struct bpf_map *m;
 	int err = 0;
 
-	bpf_object__for_each_map (m, a->skel->obj) {
+	bpf_object__for_each_map (m, a->obj) {
 		if (bpf_map__is_internal(m))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", a->txn.dir, bpf_map__name(m));
 		if (bpf_map__pin(m, path))
 			return fail(a, -errno, "pin %s: %s", path, strerror(errno));
 	}
-	snprintf(path, sizeof(path), "%s/kcm_mg_select", a->txn.dir);
-	if (bpf_obj_pin(bpf_program__fd(a->skel->progs.kcm_mg_select), path))
-		return fail(a, -errno, "pin %s: %s", path, strerror(errno));
-	err = pin_iter(a, a->skel->progs.kcm_mg_owner);
-	err = err ?: pin_iter(a, a->skel->progs.kcm_mg_adopt);
+	err = pin_prog(a, "kcm_mg_select");
+	err = err ?: a->o->udp ? pin_prog(a, "kcm_mg_tell") : 0;
+	err = err ?: pin_iter(a, "kcm_mg_owner");
+	err = err ?: pin_iter(a, "kcm_mg_adopt");
 	/* Last: from here on listeners that open are registered. */
-	bpf_object__for_each_program (p, a->skel->obj)
+	bpf_object__for_each_program (p, a->obj)
 		if (!err && for_cgroup(p))
 			err = attach_one(a, p);
 	return err;
 }
 
 /* ---- who listens already ---- */
-
-static int read_all(const char *dir, const char *file)
-{
-	char path[PATHLEN], buf[4096];
-	_cleanup_fd_ int fd = -1;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	do {
-		n = read(fd, buf, sizeof(buf));
-	} while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
-	return n < 0 ? -errno : 0;
-}
-
-static int adopt_everywhere(const char *dir)
-{
-	_cleanup_fd_ int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	struct netns_list l;
-	int err = own < 0 ? -errno : netns_list(&l), ret;
-
-	if (err)
-		return err;
-	ret = read_all(dir, "kcm_mg_owner");
-	for (size_t i = 0; i < l.n && !ret; i++) {
-		if (l.ns[i].fd >= 0 && setns(l.ns[i].fd, CLONE_NEWNET))
-			continue; /* not permitted: `show` lists what is registered */
-		ret = read_all(dir, "kcm_mg_adopt");
-		if (l.ns[i].fd >= 0 && setns(own, CLONE_NEWNET))
-			ret = -errno;
-	}
-	netns_free(&l);
-	return ret;
-}
-
-static void forget_seeds(const char *dir)
-{
-	char path[PATHLEN];
-	_cleanup_fd_ int fd = -1;
-	__u64 key;
-
-	snprintf(path, sizeof(path), "%s/kcm_mg_seed", dir);
-	fd = bpf_obj_get(path);
-	while (fd >= 0 && !bpf_map_get_next_key(fd, NULL, &key))
-		if (bpf_map_delete_elem(fd, &key))
-			break;
-}
 
 /* Register who listens, give groups their selector. */
 static int look_through(const char *name, struct migrate_found *f, struct attaching *a)
@@ -231,29 +245,53 @@ static int look_through(const char *name, struct migrate_found *f, struct attach
 		return fail(a, err, "%s/" MG_SYSTEM "/%s: %s", KCM_PIN_ROOT, name, strerror(-err));
 	adopted = v.mg->ctl.adopted;
 	refused = v.mg->ctl.refused_listeners;
-	err = adopt_everywhere(v.dir);
-	forget_seeds(v.dir);
+	err = migrate_adopt(v.dir);
+	if (!err && mg_is_udp(v.mg))
+		mg_settle(&v);
+	else if (!err && !f->was_there)
+		mg_number_listeners(&v);
 	if (!err) {
 		migrate_select_all(&v, f);
 		f->listeners = (unsigned int)(v.mg->ctl.adopted - adopted);
 		f->refused = (unsigned int)(v.mg->ctl.refused_listeners - refused);
 	}
+	migrate_forget_owners(v.dir);
 	mg_view_close(&v);
 	return err ? fail(a, err, "look for listeners: %s", strerror(-err)) : 0;
+}
+
+/* What can be changed without a new instance. */
+static void take_options(struct mg_view *v, const struct migrate_opts *o)
+{
+	if (o->udp)
+		v->mg->ctl.flow_timeout_ms = o->flow_timeout_ms;
+	if (!o->anchor)
+		return;
+	v->mg->ctl.anchor_backlog = o->anchor_backlog;
+	v->mg->ctl.anchor_time_ms = o->anchor_time_ms;
 }
 
 static int same_port(struct attaching *a)
 {
 	struct mg_view v = MG_VIEW_NONE;
-	int err = mg_view_open(&v, a->name, false);
+	int err = mg_view_open(&v, a->name, true);
+	bool udp = !err && mg_is_udp(v.mg);
+	__u64 cgroup_id = err ? 0 : v.mg->ctl.cgroup_id;
 	__u32 port = err ? 0 : v.mg->ctl.port;
 
+	if (!err && udp == a->o->udp && port == a->o->port && cgroup_id == a->cgroup_id)
+		take_options(&v, a->o);
 	mg_view_close(&v);
 	if (err)
 		return fail(a, err, "%s/" MG_SYSTEM "/%s: %s", KCM_PIN_ROOT, a->name,
 			    strerror(-err));
-	return port == a->o->port ? 0
-				  : fail(a, -EEXIST, "'%s' is there for port %u", a->name, port);
+	if (port != a->o->port)
+		return fail(a, -EEXIST, "'%s' is there for port %u", a->name, port);
+	if (udp != a->o->udp)
+		return fail(a, -EEXIST, "'%s' is there for %s", a->name, udp ? "UDP" : "TCP");
+	return cgroup_id == a->cgroup_id
+		       ? 0
+		       : fail(a, -EEXIST, "'%s' is there for another cgroup", a->name);
 }
 
 /* Two selectors on a group: the later one would take it from the earlier one. */
@@ -266,7 +304,7 @@ static int check_other(const char *name, void *arg)
 
 	if (streq(name, a->name) || mg_view_open(&v, name, false))
 		return 0;
-	if (v.mg->ctl.port == a->o->port) {
+	if (v.mg->ctl.port == a->o->port && mg_is_udp(v.mg) == a->o->udp) {
 		fd = cgroup_open_id(v.mg->ctl.cgroup_id, path);
 		if (v.mg->ctl.cgroup_id == a->cgroup_id ||
 		    cgroup_inside(a->cgroup_fd, v.mg->ctl.cgroup_id) ||
@@ -283,7 +321,6 @@ static int make(struct attaching *a, struct migrate_found *f)
 {
 	int err = open_cgroup(a);
 
-	err = err ?: kcm_pin_each(MG_SYSTEM, check_other, a);
 	if (err)
 		return err;
 	err = kcm_pin_begin(&a->txn, MG_SYSTEM, a->name, KCM_MIGRATE_LAYOUT, false);
@@ -293,6 +330,10 @@ static int make(struct attaching *a, struct migrate_found *f)
 	}
 	if (err)
 		return fail(a, err, "%s/" MG_SYSTEM ": %s", KCM_PIN_ROOT, strerror(-err));
+	/* Under the lock: of two that begin at the same time one finds the other. */
+	err = kcm_pin_each(MG_SYSTEM, check_other, a);
+	if (err)
+		return err;
 	err = load(a);
 	err = err ?: fill(a);
 	err = err ?: pin_all(a);
@@ -320,58 +361,36 @@ int kcm_migrate_attach(const char *name, const struct migrate_opts *o, struct mi
 			    name);
 	ret = make(&a, f);
 	kcm_pin_abort(&a.txn); /* nothing after a commit */
-	migrate__destroy(a.skel);
+	bpf_object__close(a.obj);
 	if (a.cgroup_fd >= 0)
 		close(a.cgroup_fd);
 	if (ret)
 		return ret;
 	ret = look_through(name, f, &a);
-	if (!ret && !f->groups && !o->anchor)
+	if (!ret && !f->groups && !o->anchor && !o->reuseport && !o->udp)
 		ret = fail(&a, -ESRCH, "nobody listens on port %u", o->port);
 	if (ret && !f->was_there)
 		kcm_migrate_detach(name, note, sizeof(note));
 	return ret;
 }
 
-/* ---- and back ---- */
-
-static bool selector_off(struct mg_view *v, unsigned int i)
+static int trial(const struct migrate_opts *o, char *err, size_t size)
 {
-	int one = 1;
+	struct attaching a = {
+		.o = o, .txn.lock_fd = -1, .cgroup_fd = -1, .err = err, .err_size = size
+	};
+	int ret = load(&a);
 
-	for (__u32 s = 0; s < v->mg->ctl.slots && s < KCM_MG_SLOTS; s++) {
-		const struct kcm_mg_slot *slot = &v->mg->slot[s];
-		_cleanup_fd_ int fd = -1;
-
-		if (slot->group != i || !(slot->flags & KCM_MG_SLOT_USED) ||
-		    (slot->flags & KCM_MG_SLOT_CLOSED))
-			continue;
-		fd = migrate_dup(slot->pid, slot->cookie);
-		if (fd >= 0 &&
-		    (!setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &one, sizeof(one)) ||
-		     errno == ENOENT))
-			return true;
-	}
-	return false;
+	bpf_object__close(a.obj);
+	return ret;
 }
 
-int kcm_migrate_detach(const char *name, char *note, size_t size)
+int kcm_migrate_trial(char *err, size_t size)
 {
-	struct mg_view v = MG_VIEW_NONE;
-	int err = mg_view_open(&v, name, true);
+	static const struct migrate_opts all[] = {
+		{ .port = 1, .reuseport = true, .no_mptcp = true },
+		{ .port = 1, .reuseport = true, .udp = true, .quic = true, .flows_max = 1 },
+	};
 
-	if (size)
-		note[0] = '\0';
-	for (unsigned int i = 0; !err && i < KCM_MG_GROUPS; i++) {
-		struct kcm_mg_group *g = &v.mg->group[i];
-
-		if ((g->flags & KCM_MG_GROUP_SELECTOR) && g->n && !selector_off(&v, i))
-			snprintf(note, size,
-				 "a group of %u listeners keeps the selector, which from now on "
-				 "does as the kernel's hash: no right to its processes",
-				 g->n);
-	}
-	mg_view_close(&v);
-	err = kcm_pin_remove(MG_SYSTEM, name);
-	return err;
+	return trial(&all[0], err, size) ?: trial(&all[1], err, size);
 }

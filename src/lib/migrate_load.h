@@ -20,9 +20,14 @@ struct migrate_opts {
 	bool manual;	     /* generations only by `generation new` */
 	bool reuseport;	     /* set SO_REUSEPORT as servers bind the port */
 	bool no_mptcp;	     /* refuse MPTCP sockets in the cgroup */
+	bool no_setsockopt;  /* servers say nothing themselves, see kcm_migrate.h */
 	bool anchor;	     /* somebody will hold anchors: no listener need be there */
 	__u32 anchor_backlog;
 	__u32 anchor_time_ms;
+	bool udp; /* UDP's port, not TCP's; somebody will keep it: no socket need be there */
+	bool quic;
+	__u32 flows_max;
+	__u32 flow_timeout_ms;
 };
 
 /* What an attach found. */
@@ -40,11 +45,15 @@ struct migrate_found {
  * Over an instance of the same port: whoever is not registered yet is, groups that have lost their
  * selector get it again, the rest stays as it is.
  * @err: one line
- * Return: 0; -EEXIST @name is there for another port; -ESRCH nobody listens and no anchor is asked
- * for; -ESTALE another version's instance is there; or -errno. On failure nothing is left.
+ * Return: 0; -EEXIST @name is there for another port; -EADDRINUSE another instance has the port in
+ * this cgroup; -ESRCH nobody listens, and neither @anchor nor @reuseport is asked for; -ESTALE
+ * another version's instance is there; or -errno. On failure nothing is left.
  */
 int kcm_migrate_attach(const char *name, const struct migrate_opts *o, struct migrate_found *f,
 		       char *err, size_t size);
+
+/* Do the programs load here? Nothing is kept. Return: 0, or -errno and one line in @err. */
+int kcm_migrate_trial(char *err, size_t size);
 
 /**
  * kcm_migrate_detach() - give all groups back to the kernel's hash, and unpin
@@ -53,11 +62,23 @@ int kcm_migrate_attach(const char *name, const struct migrate_opts *o, struct mi
  */
 int kcm_migrate_detach(const char *name, char *note, size_t size);
 
+/*
+ * For an instance pinned in @dir. migrate_owners() notes in kcm_mg_seed who has which listener, of
+ * all processes; migrate_adopt() does, and registers those that are not yet, in all network
+ * namespaces. migrate_dup_slot() looks there, until migrate_forget_owners(). Return: 0 or -errno.
+ */
+int migrate_owners(const char *dir);
+int migrate_adopt(const char *dir);
+void migrate_forget_owners(const char *dir);
+
 /* The selector of instance @v onto the groups that have none. For attach and keepers. */
 struct mg_view;
 void migrate_select_all(struct mg_view *v, struct migrate_found *f);
 
 /* A descriptor of process @pid's socket with this cookie. Return: it, or -errno. */
 int migrate_dup(__u32 pid, __u64 cookie);
+/* The same of a registered listener, whoever has it by now. */
+struct kcm_mg_slot;
+int migrate_dup_slot(const struct mg_view *v, const struct kcm_mg_slot *slot);
 
 #endif
