@@ -62,6 +62,8 @@ TESTS := $(patsubst %.c,$(BUILD)/tests/%,$(notdir $(TEST_SRC)))
 TEST_BPF := $(TEST_BPF_SRC:tests/bpf/%.bpf.c=$(BUILD)/tests/%.bpf.o)
 FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 BENCHES := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
+# Programs of the tests that scripts in tests/bench run.
+BENCH_TESTS := $(addprefix $(BUILD)/tests/,migrate_load migrate_server reuseport.bpf.o)
 SKELS := $(BPF_SRC:bpf/%.bpf.c=$(SKEL)/%.skel.h) $(TEST_BPF_SRC:tests/bpf/%.bpf.c=$(SKEL)/%.skel.h)
 MANS := $(MAN_SRC:src/man/%.rst.in=$(BUILD)/man/%)
 COMPLETIONS := $(BUILD)/completion/kcmtool $(BUILD)/completion/_kcmtool
@@ -76,7 +78,7 @@ libs: $(LIBKCM_A) $(LIBKCM_SO) $(BUILD)/libkcm.so
 skels: $(SKELS)
 tests: all $(TEST_BPF) $(TESTS)
 fuzzers: $(FUZZERS)
-benches: libs $(BENCHES)
+benches: libs $(BENCHES) $(BENCH_TESTS)
 doc: $(MANS) $(COMPLETIONS)
 
 # ---- BPF objects and skeletons ----------------------------------------------------------------
@@ -144,12 +146,26 @@ cli_of = $(if $(and $(TOOL_HEADERS),$(shell grep -lE '^\#include "($(subst $(spa
 define test_rule
 $(BUILD)/tests/$(basename $(notdir $(1))): $(BUILD)/obj/$(1:.c=.o) $(call cli_of,$(1)) $(LIBKCM_A)
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) $$^ -o $$@ $$(TEST_LIBS)
+	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) $$(filter %.o,$$^) $$(filter %.a,$$^) -o $$@ $$(TEST_LIBS)
 endef
 empty :=
 space := $(empty) $(empty)
 comma := ,
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
+
+# Tests of histories have flow's library with programs that keep a record of packets.
+HIST_OBJ := $(patsubst src/lib/%.c,$(BUILD)/obj/hist/%.o,$(shell grep -l '"flow\.skel\.h"' src/lib/*.c))
+$(BUILD)/hist/flow.skel.h: $(BUILD)/tests/flowhist.bpf.o
+	@mkdir -p $(@D)
+	$(BPFTOOL) gen skeleton $< name flow > $@.tmp && mv $@.tmp $@
+
+$(BUILD)/obj/hist/%.o: src/lib/%.c $(BUILD)/flags | $(BUILD)/hist/flow.skel.h
+	@mkdir -p $(@D)
+	$(CC) -I$(BUILD)/hist $(CPPFLAGS) $(ALL_CFLAGS) -include tests/bpf/hist_open.h -MMD -MP -c $< -o $@
+
+HIST_TESTS := $(BUILD)/tests/test_flow_history $(BUILD)/tests/test_flow_killed
+$(HIST_TESTS): $(HIST_OBJ)
+$(HIST_TESTS): ALL_LDFLAGS += -Wl,--wrap=flow_grace,--wrap=bpf_link_update,--wrap=syscall
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_PART:%.c=$(BUILD)/obj/%.o) $(LIBKCM_A)
 	@mkdir -p $(@D)
@@ -238,8 +254,9 @@ install: all
 	install -D -m 644 $(BUILD)/completion/kcmtool $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kcmtool
 	install -D -m 644 $(BUILD)/completion/_kcmtool $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kcmtool
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed -e 's|@PREFIX@|$(PREFIX)|g' src/systemd/kcmtool.service \
-		> $(DESTDIR)$(PREFIX)/lib/systemd/system/kcmtool.service
+	for unit in $(notdir $(wildcard src/systemd/*.service)); do \
+		sed -e 's|@PREFIX@|$(PREFIX)|g' src/systemd/$$unit \
+			> $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit 1; done
 
 clean:
 	rm -rf $(BUILD) $(SKEL)

@@ -38,7 +38,10 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
 }
 
-/* A socket that listens at, or is connected to, ADDR:PORT or [ADDR]:PORT. Ends on failure. */
+/*
+ * A socket that is connected to ADDR:PORT or [ADDR]:PORT, or, with @listening, listens there; with
+ * 2 beside others that do. Ends on failure.
+ */
 static inline int tcp_open(const char *where, int listening)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *ai;
@@ -62,6 +65,8 @@ static inline int tcp_open(const char *where, int listening)
 	if (fd < 0)
 		die(-errno, "socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (listening > 1)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (listening ? bind(fd, ai->ai_addr, ai->ai_addrlen) || listen(fd, 1024)
 		      : connect(fd, ai->ai_addr, ai->ai_addrlen))

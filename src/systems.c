@@ -3,12 +3,18 @@
 #include "system.h"
 #include "util.h"
 
+extern const struct kcm_system flow_system;
+extern const struct kcm_system migrate_system;
 extern const struct kcm_system mux_system;
+extern const struct kcm_system rx_system;
 extern const struct kcm_system sock_system;
 
 const struct kcm_system *const kcm_systems[] = {
 	&mux_system,
 	&sock_system,
+	&migrate_system,
+	&flow_system,
+	&rx_system,
 	NULL,
 };
 

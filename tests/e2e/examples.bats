@@ -48,7 +48,7 @@ end() { # pid [signal]: the exit status is that of the process
 }
 
 eventually() { # command...
-	for _ in {1..200}; do
+	for _ in {1..1200}; do
 		if "$@" >/dev/null 2>&1; then return 0; fi
 		sleep 0.05
 	done
@@ -160,7 +160,8 @@ PY
 @test "examples refuse wrong usage and unusable addresses with one line" {
 	for wrong in "echo_server a b" "rpc_server 127.0.0.1:0 0 x" "rpc_worker a b" "client" \
 		"call 127.0.0.1:1" "any_sender 1" "loop_worker a b" "echo_server 127.0.0.1:none" \
-		"echo_server 127.0.0.1:0 2 nonsense" "rpc_worker nobody-there"; do
+		"echo_server 127.0.0.1:0 2 nonsense" "rpc_worker nobody-there" \
+		"restart_server a b c" "restart_server nowhere" "restart_server 127.0.0.1:0 /none"; do
 		# shellcheck disable=SC2086
 		run -1 "$EX"/$wrong
 		[[ ${#lines[@]} -eq 1 && $output == "${wrong%% *}: "* ]]
@@ -373,7 +374,7 @@ PY
 	rpc 1 "$EX/rpc_worker"
 	# A client that only listens: what it gets is what the server says by itself.
 	background ear python3 -c 'import socket, sys
-s = socket.create_connection(("127.0.0.1", int(sys.argv[1]))); s.settimeout(30)
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1]))); s.settimeout(120)
 data = b""
 while len(data) < 8: data += s.recv(100)
 print(data)' "${AT##*:}"
