@@ -194,12 +194,14 @@ $(BUILD)/completion/_kcmtool: $(TOOL)
 
 # ---- targets for people -----------------------------------------------------------------------
 # Commands that may have to install packages first start make again: the first run could not see them.
+# As many jobs as processors, unless make was told a number.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 deps:
 	@tests/deps
 
 test: deps
 	@tests/deps tests/vm/packages.txt || echo "deps: tests in virtual machines will be skipped"
-	@$(MAKE) --no-print-directory tests fuzzers
+	@$(MAKE) --no-print-directory $(JOBS) tests fuzzers
 	@BUILD=$(BUILD) tests/run
 
 check: test
