@@ -29,6 +29,7 @@
 #include "migrate_table.bpf.h"
 #include "migrate_ops.bpf.h"
 #include "migrate_select.bpf.h"
+#include "file.bpf.h"
 #include "migrate_owner.bpf.h"
 #include "migrate_adopt.bpf.h"
 #include "migrate_bind.bpf.h"

@@ -24,19 +24,11 @@ SEC("iter/task_file")
 int kcm_mg_owner(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
+	struct sock *sk = sock_of_file(ctx->file);
 	struct kcm_mg_seed seed = {};
-	struct socket *socket;
-	struct sock *sk;
 	__u64 addr;
 
-	if (!task || !file)
-		return 0;
-	socket = bpf_sock_from_file(file);
-	if (!socket)
-		return 0;
-	sk = BPF_CORE_READ(socket, sk);
-	if (!sk || !is_listener(sk))
+	if (!task || !sk || !is_listener(sk))
 		return 0;
 	addr = (__u64)sk;
 	who_is(task, &seed.key);

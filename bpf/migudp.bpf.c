@@ -31,6 +31,7 @@
 #include "migrate_log.bpf.h"
 #include "migrate_gen.bpf.h"
 #include "migrate_table.bpf.h"
+#include "file.bpf.h"
 #include "migrate_owner.bpf.h"
 #include "migudp_sock.bpf.h"
 #include "migrate_end.bpf.h"

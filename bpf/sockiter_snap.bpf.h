@@ -63,6 +63,17 @@ static long snap_stale(struct bpf_map *map, const __u64 *cookie, struct kcm_sk_r
 	return 0;
 }
 
+/* The last call: slots, and what is to go. */
+static __always_inline void snap_finish(struct seq_file *seq, struct snap_pass *p,
+					struct kcm_sk_sweep *sweep)
+{
+	bpf_loop(kcm_sk_cfg.slots, snap_slot, p, 0);
+	bpf_for_each_map_elem(&kcm_sk_snap, snap_stale, p, 0);
+	__sync_fetch_and_add(&sweep->missed, p->missed);
+	BPF_SEQ_PRINTF(seq, "%llu sockets, %llu removed, %llu missed since load\n", p->sockets,
+		       p->removed, sweep->missed);
+}
+
 SEC("iter/bpf_sk_storage_map")
 int kcm_sk_refresh(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
@@ -85,12 +96,7 @@ int kcm_sk_refresh(struct bpf_iter__bpf_sk_storage_map *ctx)
 		if (row_store(s, sk, store) && snap_put(&s->row, p.seen))
 			__sync_fetch_and_add(&sweep->missed, 1);
 	} else {
-		bpf_loop(kcm_sk_cfg.slots, snap_slot, &p, 0);
-		bpf_for_each_map_elem(&kcm_sk_snap, snap_stale, &p, 0);
-		__sync_fetch_and_add(&sweep->missed, p.missed);
-		BPF_SEQ_PRINTF(ctx->meta->seq,
-			       "%llu sockets, %llu removed, %llu missed since load\n", p.sockets,
-			       p.removed, sweep->missed);
+		snap_finish(ctx->meta->seq, &p, sweep);
 	}
 	scratch_put(s);
 	return 0;

@@ -20,6 +20,7 @@
 #include "sock_pkt.bpf.h"
 #include "sock_rule.bpf.h"
 #include "sock_label.bpf.h"
+#include "file.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -51,40 +52,46 @@ int kcm_tag_slot(struct kcm_tag *ctx)
 	return hot->tag == cookie ? err : -KCM_ENOENT;
 }
 
-SEC("iter/bpf_sk_storage_map")
-int kcm_tag_rest(struct bpf_iter__bpf_sk_storage_map *ctx)
+static __always_inline void label_rest(struct sock *sk)
 {
-	struct kcm_sk_store *store;
+	struct kcm_sk_store *store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
 	struct kcm_tag_want *want;
-	struct sock *sk = ctx->sk;
 	__u64 cookie;
 
-	if (!sk)
-		return 0;
-	store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
 	if (!store)
-		return 0;
+		return;
 	cookie = store->hot.tag;
 	want = bpf_map_lookup_elem(&kcm_tag_want, &cookie);
 	if (!want)
-		return 0;
+		return;
 	want->result = kcm_label_set(&store->more.info, &want->label);
 	want->met = 1;
+}
+
+SEC("iter/bpf_sk_storage_map")
+int kcm_tag_rest(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	if (ctx->sk)
+		label_rest(ctx->sk);
 	return 0;
 }
 
-/* UDP: dropping needs nothing of the socket itself. */
-SEC("iter/bpf_map_elem")
-int kcm_udp_slots(struct bpf_iter__bpf_map_elem *ctx)
+/* Where no program may walk a map, see sockiter_file.bpf.h. Twice is as good as once. */
+SEC("iter/task_file")
+int kcm_tag_files(struct bpf_iter__task_file *ctx)
 {
-	struct kcm_sk_more *more;
-	struct kcm_sk_hot *hot;
-	__u32 *key = ctx->key, slot;
+	struct sock *sk = sock_of_file(ctx->file);
 
-	if (!key)
-		return 0;
-	slot = *key;
-	hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
+	if (sk)
+		label_rest(sk);
+	return 0;
+}
+
+static long udp_slot(__u32 slot, void *unused)
+{
+	struct kcm_sk_hot *hot = bpf_map_lookup_elem(&kcm_sk_hot, &slot);
+	struct kcm_sk_more *more;
+
 	if (!hot || hot->proto != KCM_SK_UDP || !hot->tag || (hot->tag & KCM_TAG_BUSY))
 		return 0;
 	more = slot_more(slot);
@@ -93,15 +100,21 @@ int kcm_udp_slots(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
-SEC("iter/bpf_sk_storage_map")
-int kcm_udp_rest(struct bpf_iter__bpf_sk_storage_map *ctx)
+/* UDP: dropping needs nothing of the socket itself. */
+SEC("syscall")
+int kcm_udp_slots(void *ctx)
 {
-	struct kcm_sk_store *store;
-	struct sock *sk = ctx->sk;
+	bpf_loop(kcm_sk_cfg.slots, udp_slot, NULL, 0);
+	return 0;
+}
 
-	if (!sk)
-		return 0;
-	store = bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0);
+/* Each of those that are not in a slot is open in some process. */
+SEC("iter/task_file")
+int kcm_udp_rest(struct bpf_iter__task_file *ctx)
+{
+	struct sock *sk = sock_of_file(ctx->file);
+	struct kcm_sk_store *store = sk ? bpf_sk_storage_get(&kcm_sk_store, sk, 0, 0) : NULL;
+
 	if (store && store->hot.proto == KCM_SK_UDP && store->hot.state == KCM_SK_ESTABLISHED)
 		rules_apply_udp(&store->hot, &store->more, store->hot.tag);
 	return 0;

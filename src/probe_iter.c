@@ -6,6 +6,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include "feature.h"
+#include "lib/sock_iter.h"
 #include "probe.skel.h"
 #include "probe_prog.h"
 #include "util.h"
@@ -98,6 +99,10 @@ int probe_prog_iter(const struct feature *f, struct feature_result *r)
 	struct live live = { 0 };
 	int state;
 
+	if (!skel && streq(f->prog, "kcm_p_iter_map") && !sock_iter_maps_permitted())
+		return feature_set(r, FEATURE_WARN, "a kernel that permits iter/bpf_map_elem",
+				   "refused by this kernel: show, json and refresh of sock walk "
+				   "descriptors, and miss sockets that no process has open");
 	if (!skel)
 		return r->state;
 	state = streq(f->prog, "kcm_p_iter_map") ? over_map(f, r, skel)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "cmd_sock.h"
 #include "lib/cgroup.h"
+#include "lib/sock_iter.h"
 #include "lib/sock_load.h"
 #include "lib/sock_sweep.h"
 #include "system.h"
@@ -70,6 +71,7 @@ static int status(const char *instance, struct out *out)
 	fclose(f);
 	out_str(out, "cgroups", text);
 	out_i64(out, "cgroups_removed", gone);
+	out_str(out, "iterators", sock_iter_by_files(SOCK_PIN_DIR) ? "files" : "maps");
 	if (!sock_view_open(&v, false)) {
 		out_u64(out, "slots", v.ctl->cfg.slots);
 		out_u64(out, "beyond_slots", v.ctl->beyond);

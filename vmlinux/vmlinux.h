@@ -47,9 +47,13 @@ typedef __s64 s64;
 
 typedef __u64 u64;
 
+typedef long unsigned int __kernel_ulong_t;
+
 typedef int __kernel_pid_t;
 
 typedef unsigned int __kernel_uid32_t;
+
+typedef __kernel_ulong_t __kernel_size_t;
 
 typedef __u16 __be16;
 
@@ -60,6 +64,8 @@ typedef __u32 __wsum;
 typedef __kernel_pid_t pid_t;
 
 typedef __kernel_uid32_t uid_t;
+
+typedef __kernel_size_t size_t;
 
 typedef struct {
 	s64 counter;
@@ -110,6 +116,11 @@ struct inode {
 struct cgroup {
 	struct cgroup_subsys_state self;
 	struct kernfs_node *kn;
+};
+
+struct seq_file {
+	size_t size;
+	size_t count;
 };
 
 struct kernfs_node {

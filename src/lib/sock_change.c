@@ -7,6 +7,7 @@
 #include <bpf/libbpf.h>
 #include "../util.h"
 #include "sock_change.h"
+#include "sock_iter.h"
 #include "../../bpf/socktag.h"
 #include "socktag.skel.h"
 
@@ -14,7 +15,8 @@
 
 struct sock_change {
 	struct socktag *skel;
-	int store, hot;
+	bool by_files; /* see sock_iter_maps_permitted() */
+	int store;
 };
 
 static int take_maps(struct socktag *skel, const struct sock_view *v)
@@ -55,7 +57,9 @@ int sock_change_open(struct sock_change **out, const struct sock_view *v, __u32 
 	ret = bpf_map__set_max_entries(c->skel->maps.kcm_tag_want, sockets ? sockets : 1);
 	/* What is not needed is not verified: it takes longer than all the rest. */
 	bpf_program__set_autoload(c->skel->progs.kcm_tag_slot, sockets);
-	bpf_program__set_autoload(c->skel->progs.kcm_tag_rest, sockets);
+	c->by_files = !sock_iter_maps_permitted();
+	bpf_program__set_autoload(c->skel->progs.kcm_tag_rest, sockets && !c->by_files);
+	bpf_program__set_autoload(c->skel->progs.kcm_tag_files, sockets && c->by_files);
 	bpf_program__set_autoload(c->skel->progs.kcm_udp_slots, !sockets);
 	bpf_program__set_autoload(c->skel->progs.kcm_udp_rest, !sockets);
 	ret = ret ?: take_maps(c->skel, v);
@@ -65,7 +69,6 @@ int sock_change_open(struct sock_change **out, const struct sock_view *v, __u32 
 		goto out;
 	}
 	c->store = v->fd[SOCK_STORE];
-	c->hot = v->fd[SOCK_HOT];
 	*out = TAKE_PTR(c);
 out:
 	sock_change_close(c);
@@ -79,12 +82,12 @@ void sock_change_close(struct sock_change *c)
 	free(c);
 }
 
-/* Run @p over all elements of a map. */
+/* Run @p to its end; @map: the one that it walks, or -1. */
 static int run_iter(const struct bpf_program *p, int map)
 {
 	union bpf_iter_link_info info = { .map.map_fd = (__u32)map };
 	LIBBPF_OPTS(bpf_iter_attach_opts, o, .link_info = &info, .link_info_len = sizeof(info));
-	struct bpf_link *link = bpf_program__attach_iter(p, &o);
+	struct bpf_link *link = bpf_program__attach_iter(p, map >= 0 ? &o : NULL);
 	_cleanup_fd_ int fd = -1;
 	char byte;
 	int err = 0;
@@ -121,7 +124,7 @@ static int label_rest(const struct sock_change *c, const __u64 *cookies, int *re
 		      const struct kcm_sk_label *label, int from)
 {
 	struct kcm_tag_want want = { .label = *label };
-	int map = bpf_map__fd(c->skel->maps.kcm_tag_want), err;
+	int map = bpf_map__fd(c->skel->maps.kcm_tag_want), err = 0;
 	size_t left = 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -131,7 +134,9 @@ static int label_rest(const struct sock_change *c, const __u64 *cookies, int *re
 			return -errno;
 		left++;
 	}
-	err = left ? run_iter(c->skel->progs.kcm_tag_rest, c->store) : 0;
+	if (left)
+		err = c->by_files ? run_iter(c->skel->progs.kcm_tag_files, -1)
+				  : run_iter(c->skel->progs.kcm_tag_rest, c->store);
 	for (size_t i = 0; i < n && left; i++) {
 		struct kcm_tag_want got;
 
@@ -177,7 +182,9 @@ int sock_change_label(struct sock_change *c, const __u64 *cookies, int *result, 
 
 int sock_change_udp(struct sock_change *c)
 {
-	int err = run_iter(c->skel->progs.kcm_udp_slots, c->hot);
+	LIBBPF_OPTS(bpf_test_run_opts, o);
 
-	return err ?: run_iter(c->skel->progs.kcm_udp_rest, c->store);
+	if (bpf_prog_test_run_opts(bpf_program__fd(c->skel->progs.kcm_udp_slots), &o))
+		return -errno;
+	return run_iter(c->skel->progs.kcm_udp_rest, -1);
 }

@@ -19,6 +19,7 @@ const char *const sock_iter_names[SOCK_ITERS] = {
 
 struct sock_iter {
 	struct sockiter *skel;
+	bool by_files; /* the kernel lets no program walk a map */
 	struct bpf_link *links[SOCK_ITERS];
 };
 
@@ -38,7 +39,8 @@ _printf_(4, 5) static int fail(char *err, size_t size, int ret, const char *fmt,
 static bool own_map(const char *name)
 {
 	static const char *const own[] = { SOCK_ITER_SNAPSHOT, "kcm_sk_sweep",	 "kcm_sk_cgroups",
-					   "kcm_sk_lports",    "kcm_sk_scratch", "kcm_sk_owners" };
+					   "kcm_sk_lports",    "kcm_sk_scratch", "kcm_sk_owners",
+					   "kcm_sk_met" };
 
 	for (size_t i = 0; i < ARRAY_LEN(own); i++)
 		if (streq(own[i], name))
@@ -101,22 +103,38 @@ static const struct bpf_map *map_of(const struct sockiter *s, enum sock_iter_fil
 	}
 }
 
-static struct bpf_program *prog_of(const struct sockiter *s, enum sock_iter_file file)
+static struct bpf_program *prog_of(const struct sockiter *s, enum sock_iter_file file, bool files)
 {
 	char name[32];
 
-	snprintf(name, sizeof(name), "kcm_sk_%s", sock_iter_names[file]);
+	snprintf(name, sizeof(name), "kcm_%s_%s", files ? "sf" : "sk", sock_iter_names[file]);
 	return bpf_object__find_program_by_name(s->obj, name);
+}
+
+/* Of two programs for a file load the one that the kernel permits. */
+static int choose(struct sock_iter *it)
+{
+	int err = 0;
+
+	it->by_files = !sock_iter_maps_permitted();
+	for (int i = 0; i < SOCK_ITER_PUBLIC; i++) {
+		bpf_program__set_autoload(prog_of(it->skel, i, true), it->by_files);
+		bpf_program__set_autoload(prog_of(it->skel, i, false), !it->by_files);
+	}
+	if (!it->by_files)
+		err = bpf_map__set_autocreate(it->skel->maps.kcm_sk_met, false);
+	return err;
 }
 
 static int attach(struct sock_iter *it, char *err, size_t size)
 {
 	for (int i = 0; i < SOCK_ITERS; i++) {
-		const struct bpf_map *m = map_of(it->skel, i);
+		bool files = it->by_files && i < SOCK_ITER_PUBLIC;
+		const struct bpf_map *m = files ? NULL : map_of(it->skel, i);
 		union bpf_iter_link_info info = { .map.map_fd = m ? (__u32)bpf_map__fd(m) : 0 };
 		LIBBPF_OPTS(bpf_iter_attach_opts, o, .link_info = &info,
 			    .link_info_len = sizeof(info));
-		struct bpf_program *p = prog_of(it->skel, i);
+		struct bpf_program *p = prog_of(it->skel, i, files);
 
 		if (!p)
 			return fail(err, size, -ENOENT, "no iterator %s", sock_iter_names[i]);
@@ -145,6 +163,7 @@ int sock_iter_load(struct sock_iter **out, const struct bpf_object *sock,
 	ret = 0;
 	if (cfg->slots > KCM_SK_SNAPSHOT / 2)
 		ret = bpf_map__set_max_entries(it->skel->maps.kcm_sk_snap, cfg->slots * 2);
+	ret = ret ?: choose(it);
 	ret = ret ?: take_maps(it->skel, sock, old_dir);
 	if (ret) {
 		fail(err, size, ret, "maps of iterators: %s", strerror(-ret));
@@ -169,7 +188,7 @@ int sock_iter_pin(struct sock_iter *it, const char *dir, char *err, size_t size)
 	struct bpf_map *m;
 
 	bpf_object__for_each_map (m, it->skel->obj) {
-		if (!own_map(bpf_map__name(m)))
+		if (!own_map(bpf_map__name(m)) || bpf_map__fd(m) < 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, bpf_map__name(m));
 		/* Not bpf_map__pin(): it refuses a map that is pinned elsewhere too. */

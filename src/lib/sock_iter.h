@@ -8,6 +8,7 @@
 #ifndef KCM_SOCK_ITER_H
 #define KCM_SOCK_ITER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <bpf/libbpf.h>
 #include "../../bpf/sockiter.h"
@@ -31,6 +32,16 @@ extern const char *const sock_iter_names[SOCK_ITERS]; /* of the pinned files: "r
 #define SOCK_ITER_SNAPSHOT "kcm_sk_snap"	      /* the snapshot's map, as pinned */
 
 struct sock_iter;
+
+/*
+ * Does the kernel let programs walk the elements of a map? One that does not (EPERM for root) has
+ * the public iterators walk the descriptors of all processes instead: they meet no socket that
+ * nobody has open. Anything else that is wrong is for load to tell: true.
+ */
+bool sock_iter_maps_permitted(void);
+
+/* Are those that are pinned in @dir of the second kind? */
+bool sock_iter_by_files(const char *dir);
 
 /**
  * sock_iter_load() - load the iterators on the maps of @sock, which is loaded
