@@ -242,10 +242,10 @@ rude_seen() { bpftool -j map dump pinned /sys/fs/bpf/rude/rude_seen | jq '.[0].f
 	say close
 	say open 2
 	say send 3
-	sockets | jq -es '[.[] | select(.role == "client")] | length == 7'
+	kcm -j sock show | jq -es '[.[0].sockets[] | select(.role == "client")] | length == 7'
 	run -0 kcm -j sock sweep
 	jq -e '.swept == 10' <<<"$output"
-	sockets | jq -es '[.[] | select(.role == "client")] | length == 2'
+	kcm -j sock show | jq -es '[.[0].sockets[] | select(.role == "client")] | length == 2'
 	counts_agree
 	bpftool -j map dump pinned "$DIR/kcm_sk_ctl" | jq -e '.[0].formatted.value.swept == 10'
 	bpftool cgroup detach "$CG" sock_ops pinned /sys/fs/bpf/rude/rude_flags
