@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/sock_iter.h"
 #include "lib/sock_load.h"
 #include "lib/sock_view.h"
 #include "sock_diag.h"
@@ -125,7 +126,7 @@ static long read_iter(struct reader *r, struct bpf_link *link)
 static long read_map_iter(struct reader *r, const struct way *w)
 {
 	(void)w;
-	return read_iter(r, r->map_link);
+	return r->map_link ? read_iter(r, r->map_link) : -EPERM; /* some kernels permit none */
 }
 
 static long read_tcp_iter(struct reader *r, const struct way *w)
@@ -225,9 +226,13 @@ static int prepare(struct reader *r, struct sb_pairs *pairs)
 	int fd, err;
 
 	r->buf = malloc(ITER_BUF);
-	r->skel = sockread__open_and_load();
+	r->skel = sockread__open();
 	if (!r->buf || !r->skel)
 		return -errno;
+	bpf_program__set_autoload(r->skel->progs.sr_map, sock_iter_maps_permitted());
+	err = sockread__load(r->skel);
+	if (err)
+		return err;
 	fd = bpf_map__fd(r->skel->maps.sr_storage);
 	if (bpf_obj_get_info_by_fd(fd, &map, &len))
 		return -errno;
@@ -235,9 +240,13 @@ static int prepare(struct reader *r, struct sb_pairs *pairs)
 	if (err)
 		return err;
 	info.map.map_fd = (__u32)fd;
-	r->map_link = bpf_program__attach_iter(r->skel->progs.sr_map, &opts);
+	if (sock_iter_maps_permitted()) {
+		r->map_link = bpf_program__attach_iter(r->skel->progs.sr_map, &opts);
+		if (!r->map_link)
+			return -errno;
+	}
 	r->tcp_link = bpf_program__attach_iter(r->skel->progs.sr_tcp, NULL);
-	if (!r->map_link || !r->tcp_link)
+	if (!r->tcp_link)
 		return -errno;
 	return sock_view_open(&r->view, false);
 }
