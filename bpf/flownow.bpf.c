@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * flownow.bpf.c - the time as flow's programs see it, in jiffies. An object of its own, for a list of
- * flows is not to wait for all of flow's program to be read.
+ * flownow.bpf.c - the time as flow's programs see it, in jiffies. An object of its own, for a list
+ * of flows is not to wait for all of flow's program to be read.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -43,7 +43,8 @@ const struct cmd migrate_cmds[] = {
 	{ "migrate", "unpark", "NAME", "Give new connections to the server again",
 	  MIGRATE_NEEDS_WRITE, migrate_unpark, NULL, NULL },
 	{ "migrate", "keep", "NAME",
-	  "Hold anchors, register UDP sockets, in the foreground: what attach --anchor or --udp starts",
+	  "Hold anchors, register UDP sockets, in the foreground: "
+	  "what attach --anchor or --udp starts",
 	  MIGRATE_NEEDS_WRITE, migrate_keep, NULL, NULL },
 	{ "migrate", "check", NULL, "Tell what a restart of a server would lose, and why", 0,
 	  migrate_check, migrate_check_opts, NULL },

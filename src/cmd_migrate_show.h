@@ -18,7 +18,7 @@ struct migrate_show {
 
 /* The listener with that cookie, or NULL. */
 const struct kcm_listener *migrate_live(const struct migrate_show *s, __u64 cookie);
-/* The row of a group, and of a generation, up to how many listeners: what TCP and UDP have alike. */
+/* The row of a group, of a generation, up to how many listeners: what TCP and UDP have alike. */
 void migrate_put_group(const struct migrate_show *s, int i);
 void migrate_put_generation(const struct migrate_show *s, int i, int gi);
 /* What there is of an instance of UDP. Return: 0, or the exit code after an error line. */

@@ -10,12 +10,7 @@ extern const struct kcm_system rx_system;
 extern const struct kcm_system sock_system;
 
 const struct kcm_system *const kcm_systems[] = {
-	&mux_system,
-	&sock_system,
-	&migrate_system,
-	&flow_system,
-	&rx_system,
-	NULL,
+	&mux_system, &sock_system, &migrate_system, &flow_system, &rx_system, NULL,
 };
 
 _Static_assert(ARRAY_LEN(kcm_systems) <= KCM_SYSTEMS_MAX, "raise KCM_SYSTEMS_MAX");
