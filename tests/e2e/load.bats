@@ -31,10 +31,10 @@ teardown() {
 
 @test "load twice: the second says so and changes nothing" {
 	kcm load mux
-	before=$(bpftool -j map show pinned $PINS/mux/default/layout | jq .id)
+	before=$(bpftool -j map show pinned "$PINS/mux/default/layout" | jq .id)
 	run -0 kcm -j load mux
 	jq -e '.loaded[0].result == "already loaded"' <<<"$output"
-	[[ $(bpftool -j map show pinned $PINS/mux/default/layout | jq .id) == "$before" ]]
+	[[ $(bpftool -j map show pinned "$PINS/mux/default/layout" | jq .id) == "$before" ]]
 }
 
 @test "unload: content with nothing, exit 7 for a system that is not there" {
@@ -45,14 +45,14 @@ teardown() {
 
 @test "plain bpftool reads the layout with its field names" {
 	kcm load mux
-	bpftool -j map dump pinned $PINS/mux/default/layout |
+	bpftool -j map dump pinned "$PINS/mux/default/layout" |
 		jq -e '.[0].formatted.value | .layout >= 1 and .created_s > 0'
-	bpftool map show pinned $PINS/mux/default/layout | grep -q 'name kcm_layout'
+	bpftool map show pinned "$PINS/mux/default/layout" | grep -q 'name kcm_layout'
 }
 
 @test "unload while in use is refused with who uses it; --force unloads" {
 	kcm load mux
-	coproc HOLD { exec "$BUILD/tests/pin_helper" hold $PINS/mux/default/layout; }
+	coproc HOLD { exec "$BUILD/tests/pin_helper" hold "$PINS/mux/default/layout"; }
 	holder=$HOLD_PID
 	read -r _ <&"${HOLD[0]}"
 	run -1 kcm unload
@@ -69,7 +69,7 @@ teardown() {
 	"$BUILD/tests/pin_helper" make 0
 	run -0 kcm -j status
 	jq -e '.instances[0].state == "older layout"' <<<"$output"
-	coproc HOLD { exec "$BUILD/tests/pin_helper" hold $PINS/mux/default/layout; }
+	coproc HOLD { exec "$BUILD/tests/pin_helper" hold "$PINS/mux/default/layout"; }
 	holder=$HOLD_PID
 	read -r id <&"${HOLD[0]}"
 	run -0 kcm -j load mux
@@ -88,7 +88,7 @@ teardown() {
 }
 
 @test "a directory that some other program left in the place is replaced" {
-	mkdir -p $PINS/mux/default
+	mkdir -p "$PINS"/mux/default
 	run -0 kcm -j load mux
 	jq -e '.loaded[0].result == "upgraded"' <<<"$output"
 	kcm -j status | jq -e '.instances[0].state == "ready"'
