@@ -138,6 +138,8 @@ int traffic_start(struct traffic *t, const struct traffic_case *c, uint16_t port
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, err;
 
 	memset(t, 0, sizeof(*t));
+	if (fd < 0)
+		return -errno;
 	t->port = port;
 	t->shared = mmap(NULL, sizeof(*t->shared), PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -145,7 +147,7 @@ int traffic_start(struct traffic *t, const struct traffic_case *c, uint16_t port
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	bench_socket_options(fd);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 1)) {
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 1)) {
 		err = -errno;
 		close(fd);
 		return err;
