@@ -34,7 +34,7 @@ static void take_head(const struct kcm_rx_msg *m, struct object_head *h)
 /* Return: 1 an object is whole */
 static int take(struct object *o, const struct kcm_rx_msg *m)
 {
-	struct object_head h;
+	struct object_head h = { 0 };
 	size_t skip = sizeof(h);
 
 	take_head(m, &h);

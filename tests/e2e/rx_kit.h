@@ -116,7 +116,7 @@ static inline void kit_head(struct kit_head *h, uint64_t number, uint64_t seed, 
 /* Is it message @number, all of it? Says on stderr what is wrong. */
 static inline bool kit_check(const struct kcm_rx_msg *m, uint64_t number)
 {
-	struct kit_head h, want;
+	struct kit_head h = { 0 }, want;
 	uint64_t off = 0, pos = 0, total = 0;
 
 	for (unsigned int i = 0; i < m->iovcnt && pos < KIT_HEAD; i++) {
