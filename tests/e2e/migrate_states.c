@@ -45,7 +45,8 @@ static void one(enum state state, bool by_shutdown, int family, int n)
 	listeners(&s, new, n - half);
 	close_all(old, half, by_shutdown);
 	if (state == HALF_TIMER)
-		usleep(1300000); /* the first retransmission of a SYN-ACK comes after 1 s */
+		/* The first retransmission of a SYN-ACK comes after 1 s. */
+		nanosleep(&(struct timespec){ 1, 300000000 }, NULL);
 	if (state != QUEUED)
 		acks(true);
 	for (int i = 0; (state == HALF_ACK || state == HALF_TIMER) && i < total; i++)
