@@ -78,7 +78,7 @@ static inline int tcp_open(const char *where, int listening)
 /* The port a socket is bound to: ADDR:0 lets the kernel choose one. */
 static inline int tcp_port(int fd)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 
 	if (getsockname(fd, (struct sockaddr *)&ss, &len))

@@ -61,7 +61,7 @@ static int open_one(const struct addrinfo *ai)
 
 static void say_one(const struct run *r, int fd)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 	char host[NI_MAXHOST], port[NI_MAXSERV];
 

@@ -79,7 +79,7 @@ static int frame_set(const struct cmd_args *args)
 	};
 	char text[KCM_FRAME_TEXT_BYTES], canon[KCM_FRAME_TEXT_BYTES], why[256] = "", what[48];
 	struct kcm_frame frame;
-	__u16 port;
+	__u16 port = 0;
 	int ret, code = take_port(args->pos[0], &port);
 
 	code = code ?: join(args->pos + 1, text, sizeof(text));
@@ -111,7 +111,7 @@ static int frame_set(const struct cmd_args *args)
 static int frame_del(const struct cmd_args *args)
 {
 	char what[48];
-	__u16 port;
+	__u16 port = 0;
 	int ret, code = take_port(args->pos[1], &port);
 
 	if (code)

@@ -180,8 +180,8 @@ static int outcome(const struct cmd_args *args, const struct count *c, size_t n)
 
 int sock_label(const struct cmd_args *args)
 {
-	struct sock_filter f;
-	struct labels labels;
+	struct sock_filter f = { 0 };
+	struct labels labels = { 0 };
 	struct sock_view v;
 	struct sock_change *c = NULL;
 	struct count count = { 0 };

@@ -217,7 +217,7 @@ static int add_failed(int err, const char *why)
 
 static int limit_add(const struct cmd_args *args, const struct sock_view *v)
 {
-	struct kcm_sk_rule r, *at;
+	struct kcm_sk_rule r = { 0 }, *at;
 	__u64 refused = v->ctl->limit_refused;
 	char why[160] = "", text[SOCK_RULE_TEXT];
 	struct now now;

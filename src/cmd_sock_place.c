@@ -216,7 +216,7 @@ static void walk_one(struct netns_walk *w, const char *path, const char *label)
 {
 	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
-	uint64_t cookie;
+	uint64_t cookie = 0;
 
 	if (fd < 0 || fstat(fd, &st) || names_get(&w->by_inode, st.st_ino))
 		return;

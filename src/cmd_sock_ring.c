@@ -68,7 +68,7 @@ static void leave(struct sock_ring *r)
 {
 	struct kcm_sk_ctl *ctl = r->v ? r->v->ctl : NULL;
 
-	if (r->watcher >= 0 && ctl->watch_pid[r->watcher] == (__u32)getpid()) {
+	if (ctl && r->watcher >= 0 && ctl->watch_pid[r->watcher] == (__u32)getpid()) {
 		__u32 key = (__u32)r->watcher;
 
 		__atomic_store_n(&ctl->watch_until_ns[key], 0, __ATOMIC_SEQ_CST);

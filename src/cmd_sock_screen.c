@@ -139,7 +139,7 @@ static bool on_key(struct top_view *sc, int key)
 /* What kills us must not leave the terminal as it is now. */
 static void on_fatal(int sig)
 {
-	endwin();
+	endwin(); /* NOLINT(bugprone-signal-handler): if it does not, nothing gets worse */
 	signal(sig, SIG_DFL);
 	raise(sig);
 }

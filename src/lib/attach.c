@@ -61,7 +61,7 @@ static void copy_addr(const struct sockaddr_storage *ss, uint8_t addr[16], uint1
 
 static void fill_addrs(struct kcm_conn *c, int fd)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 
 	c->family = 0;
@@ -309,7 +309,7 @@ undo:
 
 int kcm_attach(struct kcm_mux *m, int fd, const void *early, size_t early_bytes, kcm_conn_id *id)
 {
-	uint64_t cookie;
+	uint64_t cookie = 0;
 	int err, had;
 
 	if (early_bytes > KCM_CHUNK2_BYTES)

@@ -122,7 +122,7 @@ static int find(int dir, __u64 id, char *path, size_t len)
 
 int cgroup_path(__u64 id, char *path)
 {
-	__u64 root;
+	__u64 root = 0;
 	int fd = cgroup_open(NULL, path, &root);
 
 	if (fd < 0)
@@ -138,7 +138,7 @@ int cgroup_open_id(__u64 id, char *path)
 {
 	char found[PATH_MAX];
 	int err = cgroup_path(id, found), fd;
-	__u64 opened;
+	__u64 opened = 0;
 
 	if (err)
 		return err;

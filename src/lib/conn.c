@@ -198,7 +198,7 @@ void conn_reset(struct kcm_mux *m, struct oconn *o)
 	 * connect(AF_UNSPEC) resets at once though workers still have descriptors; sockmap sockets
 	 * take it like a disconnect.
 	 */
-	connect(o->fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr));
+	(void)connect(o->fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr));
 	conn_end(m, o, KCM_CLOSED, ECONNRESET);
 }
 

@@ -86,6 +86,7 @@ static int read_sweep(struct sweeping *s, struct kcm_sk_sweep *to)
 static int begin(struct sweeping *s)
 {
 	struct timespec now;
+	__u32 key = 0;
 	int err = write_cgroups(s);
 
 	if (err)
@@ -98,7 +99,7 @@ static int begin(struct sweeping *s)
 	s->now.number++;
 	s->now.started_ns = (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
 	s->now.cgroups = 1;
-	if (bpf_map_update_elem(s->sweep_fd, &(__u32){ 0 }, &s->now, BPF_ANY))
+	if (bpf_map_update_elem(s->sweep_fd, &key, &s->now, BPF_ANY))
 		return fail(s, -errno, "%s/kcm_sk_sweep: %s", s->dir, strerror(errno));
 	return 0;
 }

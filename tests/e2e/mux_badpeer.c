@@ -247,7 +247,7 @@ static void half_headers(bool time_out)
 		if (ret)
 			die("connection %d: %s", i, strerror(-ret));
 	}
-	printf("%u half headers: %+lld bytes, %llu of them unfinished in the owner\n", TEN_THOUSAND,
+	printf("%d half headers: %+lld bytes, %llu of them unfinished in the owner\n", TEN_THOUSAND,
 	       (long long)(own_pss() - before), (unsigned long long)k.m->left_bytes);
 	CHECK((int64_t)(own_pss() - before) <
 	      (int64_t)(k.m->v.conf->n_regions * KCM_REGION_BYTES + SLACK));

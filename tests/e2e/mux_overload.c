@@ -314,7 +314,7 @@ static void one_stuck(unsigned int batch)
 	WAIT_FOR((left = (uint32_t)(LOAD(&k.m->v.wstats[1].tx_msgs) +
 				    LOAD(&k.m->v.wstats[2].tx_msgs))) >= MSGS * CLIENTS - batch);
 	CHECK(LOAD(&k.m->v.wstats[0].tx_msgs) == 0);
-	printf("batches of %u: %u of %u answered beside the stuck worker\n", batch, left,
+	printf("batches of %u: %u of %d answered beside the stuck worker\n", batch, left,
 	       MSGS * CLIENTS);
 	go = true;
 	for (uint32_t i = 0; i < CLIENTS; i++) {

@@ -247,7 +247,7 @@ static pid_t start(void (*role)(void))
 
 static void wait_for(struct kit_watch *w, pid_t pid, bool killed)
 {
-	int status;
+	int status = 0;
 
 	while (!must(waitpid(pid, &status, WNOHANG)))
 		ring_buffer__poll(w->ring, 5);
