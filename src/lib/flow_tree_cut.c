@@ -8,7 +8,6 @@
 #include <string.h>
 #include "flow_tree_part.h"
 
-#define FLOW_SAMPLE 2048 /* rules that a choice is made by */
 /*
  * A cut has to shorten lists by this, or it is not worth a node on everybody's way. Long lists are
  * another matter.
