@@ -225,7 +225,7 @@ static int set_option(struct parser *p, char *word, int by_user)
 	if (o == OPT_MASK) {
 		if (parse_mask(value, &p->value[o]) || !p->value[o])
 			return fail(p, "mask=%s is not a number above 0", value);
-	} else if (opts[o].has_value) {
+	} else if (value) {
 		if (parse_number(value, &v) || v < opts[o].min || v > opts[o].max)
 			return fail(p, "%s=%s is not a number from %lld to %lld", word, value,
 				    (long long)opts[o].min, (long long)opts[o].max);
