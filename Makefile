@@ -200,6 +200,7 @@ deps:
 	@tests/deps
 
 test: deps
+	@tests/deps tests/static/packages.txt || echo "deps: checks without their tool will be skipped"
 	@tests/deps tests/vm/packages.txt || echo "deps: tests in virtual machines will be skipped"
 	@$(MAKE) --no-print-directory $(JOBS) tests fuzzers
 	@BUILD=$(BUILD) tests/run
@@ -233,8 +234,10 @@ bench-%: deps
 	@$(MAKE) --no-print-directory all benches
 	@BUILD=$(BUILD) tests/bench/$*.sh
 
-lint:
-	@tests/lint
+# Both compilers, clang-tidy and what `make test` has of it; some steps: tests/lint STEP...
+lint: deps
+	@tests/deps tests/static/packages.txt
+	@BUILD=$(BUILD) tests/lint
 
 vmlinux:
 	vmlinux/generate vmlinux/types.txt > vmlinux/vmlinux.h.tmp
