@@ -2,6 +2,7 @@
 /* What `sock load` has pinned, opened; and what to do if it can't be. */
 #include <errno.h>
 #include "cmd_sock.h"
+#include "lib/pin.h"
 
 int sock_report(int err, const char *what)
 {
@@ -14,6 +15,11 @@ int sock_report(int err, const char *what)
 		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = SOCK_PIN_DIR,
 				      .why = "another version of kcmtool loaded it",
 				      .next = "kcmtool sock load, which goes on with this version"),
+			      "%s", what);
+	case -EBUSY:
+		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = KCM_BPFFS,
+				      .why = "another process holds the lock",
+				      .next = "again when it is done; lslocks names it"),
 			      "%s", what);
 	case -EPERM:
 	case -EACCES:

@@ -224,3 +224,19 @@ whole_or_nothing() {
 	wait "$waiter"
 	grep -q unloaded "$BATS_TEST_TMPDIR/out"
 }
+
+@test "a lock that is not given up in time is named, whoever waits for it" {
+	kcm load mux
+	coproc LOCK { exec "$BUILD/tests/pin_helper" lock; }
+	holder=$LOCK_PID
+	read -r locked <&"${LOCK[0]}"
+	[[ $locked == 0 ]]
+	# shellcheck disable=SC2154
+	for command in "sock limit port 80 rate=1MB/s" "sock frame 80 u32be" "sock load"; do
+		# shellcheck disable=SC2086
+		run -1 kcm $command
+		[[ $output == "kcmtool: cannot "*"(/sys/fs/bpf: another process holds the lock); try: again when"* ]]
+	done
+	eval "exec ${LOCK[1]}>&-"
+	wait "$holder"
+}
