@@ -2,6 +2,7 @@
 """Client of mux_cli.bats: u32be messages, each answer checked against its request.
 
 usage: mux_cli_client.py HOST PORT CONNS MSGS [--max BYTES] [--depth N] [--seconds S] [--lossy]
+       [--patience S]
 Prints one line: answered N tags TAGS. Exits 1 when an answer is wrong, missing or there twice.
 Without --lossy every request must be answered. The workers answer in any order.
 """
@@ -86,6 +87,7 @@ def main():
     p.add_argument("--depth", type=int, default=16)
     p.add_argument("--seconds", type=float)
     p.add_argument("--lossy", action="store_true")
+    p.add_argument("--patience", type=float, default=3, help="of --lossy: seconds without an answer")
     p.add_argument("--close", action="store_true", help="close each connection when it is done")
     opt = p.parse_args()
     opt.end = time.monotonic() + opt.seconds if opt.seconds else None
@@ -105,7 +107,7 @@ def main():
         total = sum(c.answered for c in conns)
         if total != last:
             last, moved = total, time.monotonic()
-        elif time.monotonic() - moved > (3 if opt.lossy else 20):
+        elif time.monotonic() - moved > (opt.patience if opt.lossy else 20):
             break
     answered = sum(c.answered for c in conns)
     missing = sum(len(c.open) for c in conns)
