@@ -68,7 +68,7 @@ SKELS := $(BPF_SRC:bpf/%.bpf.c=$(SKEL)/%.skel.h) $(TEST_BPF_SRC:tests/bpf/%.bpf.
 MANS := $(MAN_SRC:src/man/%.rst.in=$(BUILD)/man/%)
 COMPLETIONS := $(BUILD)/completion/kcmtool $(BUILD)/completion/_kcmtool
 
-.PHONY: all libs skels tests fuzzers benches doc test check lint bench demo fuzz deps vmlinux install clean FORCE
+.PHONY: all libs skels tests fuzzers benches doc test check lint bench soak demo fuzz deps vmlinux install clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -233,6 +233,12 @@ bench: deps
 bench-%: deps
 	@$(MAKE) --no-print-directory all benches
 	@BUILD=$(BUILD) tests/bench/$*.sh
+
+# All systems at once on one server: MINUTES=60, results in $(BUILD)/soak.
+MINUTES ?= 60
+soak: deps
+	@$(MAKE) --no-print-directory tests
+	@BUILD=$(BUILD) tests/soak/run $(MINUTES)
 
 # Both compilers, clang-tidy and what `make test` has of it; some steps: tests/lint STEP...
 lint: deps
