@@ -36,9 +36,33 @@ enum kcm_exit log_exit_code(int err)
 	}
 }
 
+/* What helps against an error wherever it comes from. */
+static const char *remedy(int err)
+{
+	switch (abs(err)) {
+	case ENOMEM:
+		return "again, with more memory free; kcmtool doctor";
+	case EMFILE:
+		return "ulimit -n with more than there is now";
+	case ENFILE:
+		return "sysctl fs.file-max with more than there is now";
+	case EPERM:
+	case EACCES:
+		return "the same with sudo; kcmtool doctor";
+	case EROFS:
+		return "mount -o remount,rw of what is read-only";
+	case ENOSPC:
+	case EDQUOT:
+		return "again, with more room";
+	default:
+		return err ? "again with -v; kcmtool doctor" : NULL;
+	}
+}
+
 int report(const struct problem *p, const char *what, ...)
 {
 	const char *why = p->why ? p->why : p->err ? log_errno(p->err) : NULL;
+	const char *next = p->next ? p->next : remedy(p->err);
 	va_list ap;
 
 	fputs("kcmtool: ", stderr);
@@ -49,8 +73,8 @@ int report(const struct problem *p, const char *what, ...)
 		fprintf(stderr, " (%s: %s)", p->where, why);
 	else if (p->where || why)
 		fprintf(stderr, " (%s)", why ? why : p->where);
-	if (p->next)
-		fprintf(stderr, "; try: %s", p->next);
+	if (next)
+		fprintf(stderr, "; try: %s", next);
 	fputc('\n', stderr);
 	return p->code ? p->code : log_exit_code(p->err);
 }

@@ -22,7 +22,7 @@ struct problem {
 	const char *where; /* file, object or option */
 	const char *why;
 	int err;	  /* a positive or negative errno instead of @why */
-	const char *next; /* command or action to try */
+	const char *next; /* command or action to try; NULL: what helps against @err */
 };
 
 /**
