@@ -141,6 +141,8 @@ int flow_unload(const struct cmd_args *args)
 	char name[KCM_PIN_NAME];
 	int err = flow_inst_find(args->pos[0], name, sizeof(name));
 
+	if (err == -ENOENT)
+		kcm_pin_tidy(); /* an unload that was killed may have come so far */
 	err = err ?: kcm_flow_unload(name);
 	if (err)
 		return flow_failed("cannot unload", args->pos[0], err, "");

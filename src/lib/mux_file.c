@@ -91,7 +91,8 @@ int kcm_mux_delete(const char *name, int force)
 	if (!kcm_pin_name_ok(name))
 		return -EINVAL;
 	fd = mux_owner_lock(name);
-	if (fd < 0 && !(fd == -EBUSY && force))
+	/* One that is not there may be half removed: kcm_pin_remove() clears that, and says so. */
+	if (fd < 0 && fd != -ENOENT && !(fd == -EBUSY && force))
 		return fd;
 	err = kcm_pin_remove("mux", name);
 	if (!err && fd >= 0) {

@@ -125,6 +125,9 @@ static int clean(void)
 	_cleanup_dir_ DIR *d = opendir(KCM_PIN_ROOT);
 	struct dirent *e;
 
+	/* What is staged is still attached: a moment's shortage must not leave it so. */
+	if (err && err != -ENOENT)
+		err = remove_tree(AT_FDCWD, KCM_PIN_STAGE);
 	while (d && (e = readdir(d)))
 		if (kcm_pin_name_ok(e->d_name))
 			clean_system(dirfd(d), e->d_name);
@@ -265,6 +268,14 @@ void kcm_pin_abort(struct kcm_pin_txn *txn)
 		return;
 	clean();
 	close(TAKE_FD(txn->lock_fd));
+}
+
+void kcm_pin_tidy(void)
+{
+	int fd = kcm_pin_lock();
+
+	if (fd >= 0)
+		close(fd);
 }
 
 int kcm_pin_remove(const char *system, const char *name)

@@ -71,6 +71,9 @@ int kcm_pin_alias(const struct kcm_pin_txn *txn, const char *alias, const char *
 int kcm_pin_commit(struct kcm_pin_txn *txn);
 void kcm_pin_abort(struct kcm_pin_txn *txn);
 
+/* Remove what killed processes left, if nobody holds the lock. */
+void kcm_pin_tidy(void);
+
 /* Unpin a whole instance. -ENOENT if it is not there. */
 int kcm_pin_remove(const char *system, const char *name);
 
