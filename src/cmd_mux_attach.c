@@ -159,26 +159,32 @@ int mux_attach(const struct cmd_args *args)
 	return 0;
 }
 
-static void remove_links(const char *name)
+static void remove_links(DIR *pins)
 {
-	char path[KCM_PIN_PATH];
-	_cleanup_dir_ DIR *d = NULL;
 	struct dirent *e;
 
-	if (kcm_pin_path(path, sizeof(path), "mux", name, NULL))
-		return;
-	d = opendir(path);
-	while (d && (e = readdir(d)))
+	while ((e = readdir(pins)))
 		if (!strncmp(e->d_name, LINK_PREFIX, strlen(LINK_PREFIX)))
-			unlinkat(dirfd(d), e->d_name, 0);
+			unlinkat(dirfd(pins), e->d_name, 0);
+}
+
+/* Opened before anything is changed: who can't remove links takes no port away. */
+static DIR *open_pins(const char *name)
+{
+	char path[KCM_PIN_PATH];
+	int err = kcm_pin_path(path, sizeof(path), "mux", name, NULL);
+
+	errno = -err;
+	return err ? NULL : opendir(path);
 }
 
 int mux_detach(const struct cmd_args *args)
 {
 	const char *name = args->pos[0];
 	_cleanup_fd_ int ports = -1;
+	_cleanup_dir_ DIR *pins = NULL;
 	uint64_t port;
-	int left, code = args_u64(args, "port", 1, 65535, 0, &port);
+	int left, gone, code = args_u64(args, "port", 1, 65535, 0, &port);
 	char text[160];
 
 	code = code ?: mux_check(name);
@@ -187,16 +193,23 @@ int mux_detach(const struct cmd_args *args)
 	ports = open_pin(name, "kcm_ports");
 	if (ports < 0)
 		return mux_report(name, "cannot detach", ports);
-	if (bpf_map_delete_elem(ports, &(uint32_t){ (uint32_t)port })) {
+	pins = open_pins(name);
+	if (!pins)
+		return mux_report(name, "cannot detach", -errno);
+	gone = bpf_map_delete_elem(ports, &(uint32_t){ (uint32_t)port }) ? errno : 0;
+	left = gone && gone != ENOENT ? -1 : each_port(ports, NULL, NULL);
+	/* Also where a detach that was killed has taken the last port and left the links. */
+	if (!left)
+		remove_links(pins);
+	if (gone && gone != ENOENT)
+		return mux_report(name, "cannot detach", -gone);
+	if (gone) {
 		mux_ports_text(name, text, sizeof(text));
 		return report(PROBLEM(.code = KCM_EXIT_FAILED, .where = "kcm_ports",
 				      .why = *text ? text : "no port is attached",
 				      .next = "kcmtool mux show NAME"),
 			      "port %u is not attached to mux '%s'", (unsigned int)port, name);
 	}
-	left = each_port(ports, NULL, NULL);
-	if (!left)
-		remove_links(name);
 	out_str(args->out, "detached", name);
 	out_u64(args->out, "port", port);
 	out_i64(args->out, "ports_left", left);
