@@ -108,12 +108,11 @@ int kcm_rx_adopt(struct bpf_iter__tcp *ctx)
 	if (!tp || !ours((struct sock *)tp, t->cgroup_id))
 		return 0;
 	mss = t->mss;
-	if (!mss) {
-		/* Only what we have set. */
-		if (bpf_getsockopt(skc, KCM_SOL_TCP, KCM_TCP_MAXSEG, &now, sizeof(now)) ||
-		    now != t->was)
-			return 0;
-	}
+	if (bpf_getsockopt(skc, KCM_SOL_TCP, KCM_TCP_MAXSEG, &now, sizeof(now)))
+		now = 0;
+	/* Whoever looks again counts nobody twice; untune takes back only what we have set. */
+	if (mss ? now == mss : now != t->was)
+		return 0;
 	if (bpf_setsockopt(skc, KCM_SOL_TCP, KCM_TCP_MAXSEG, &mss, sizeof(mss)))
 		__sync_fetch_and_add(&t->refused, 1);
 	else if (mss)

@@ -125,13 +125,15 @@ int rx_tune(const struct cmd_args *args)
 
 int rx_untune(const struct cmd_args *args)
 {
-	int err = kcm_rx_untune(args->pos[0]);
+	int err = kcm_rx_untune(args->pos[0], false);
 
 	if (err == -ENOENT || err == -EINVAL || err == -ENAMETOOLONG)
 		return report(PROBLEM(.code = KCM_EXIT_NOT_LOADED, .next = "kcmtool rx show"),
 			      "'%s' is not tuned", args->pos[0]);
 	if (err)
-		return report(PROBLEM(.where = args->pos[0], .err = err), "cannot untune");
+		return report(PROBLEM(.where = args->pos[0], .err = err,
+				      .next = "again; if need be kcmtool unload rx --force"),
+			      "cannot untune");
 	out_str(args->out, "name", args->pos[0]);
 	out_str(args->out, "result", "untuned");
 	return 0;

@@ -6,8 +6,7 @@
 
 static int unload(const char *instance, bool force)
 {
-	(void)force; /* connections go on as they are */
-	return kcm_rx_untune(instance);
+	return kcm_rx_untune(instance, force);
 }
 
 static int status(const char *instance, struct out *out)

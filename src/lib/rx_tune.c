@@ -24,6 +24,7 @@ struct tuning {
 	struct rx *skel;
 	int cgroup_fd;
 	__u64 cgroup_id;
+	bool was_there;
 	char *err;
 	size_t err_size;
 };
@@ -65,12 +66,11 @@ static int open_cgroup(struct tuning *t)
 	return 0;
 }
 
-static int fill(struct tuning *t)
+static struct kcm_rx_tune wanted(const struct tuning *t)
 {
 	const struct rx_tune_opts *o = t->o;
 	char path[PATH_MAX];
 	__u64 root = 0;
-	__u32 zero = 0;
 	int fd = cgroup_open(NULL, path, &root);
 	struct kcm_rx_tune v = {
 		.port = o->port,
@@ -82,6 +82,14 @@ static int fill(struct tuning *t)
 
 	if (fd >= 0)
 		close(fd);
+	return v;
+}
+
+static int fill(struct tuning *t)
+{
+	struct kcm_rx_tune v = wanted(t);
+	__u32 zero = 0;
+
 	if (bpf_map_update_elem(bpf_map__fd(t->skel->maps.kcm_rx), &zero, &v, BPF_ANY))
 		return fail(t, -errno, "map kcm_rx: %s", strerror(errno));
 	return 0;
@@ -140,59 +148,16 @@ static int adopt(const char *name)
 	if (err)
 		return err;
 	for (size_t i = 0; i < l.n && !ret; i++) {
-		if (l.ns[i].fd >= 0 && setns(l.ns[i].fd, CLONE_NEWNET))
+		if (l.ns[i].fd >= 0 && setns(l.ns[i].fd, CLONE_NEWNET)) {
+			ret = errno == EPERM ? 0 : -errno;
 			continue;
+		}
 		ret = read_all(path);
 		if (l.ns[i].fd >= 0 && setns(own, CLONE_NEWNET))
 			ret = -errno;
 	}
 	netns_free(&l);
 	return ret;
-}
-
-static int make(struct tuning *t, const char *name)
-{
-	int err = open_cgroup(t);
-
-	if (err)
-		return err;
-	err = kcm_pin_begin(&t->txn, RX_SYSTEM, name, KCM_RX_LAYOUT, false);
-	if (err == -EEXIST)
-		return fail(t, err, "'%s' is there already", name);
-	if (err)
-		return fail(t, err, KCM_PIN_ROOT "/" RX_SYSTEM ": %s", strerror(-err));
-	err = load(t);
-	err = err ?: fill(t);
-	err = err ?: pin_all(t);
-	if (err)
-		return err;
-	err = kcm_pin_commit(&t->txn);
-	return err ? fail(t, err, "rename %s: %s", t->txn.dir, strerror(-err)) : 0;
-}
-
-int kcm_rx_tune(const char *name, const struct rx_tune_opts *o, char *err, size_t size)
-{
-	struct tuning t = {
-		.o = o, .txn.lock_fd = -1, .cgroup_fd = -1, .err = err, .err_size = size
-	};
-	int ret;
-
-	if (!kcm_pin_name_ok(name))
-		return fail(&t, -EINVAL, "'%s' is not a name: letters, digits, - and _, at most 31",
-			    name);
-	ret = make(&t, name);
-	kcm_pin_abort(&t.txn); /* nothing after a commit */
-	rx__destroy(t.skel);
-	if (t.cgroup_fd >= 0)
-		close(t.cgroup_fd);
-	if (ret)
-		return ret;
-	ret = adopt(name);
-	if (ret) {
-		kcm_pin_remove(RX_SYSTEM, name);
-		return fail(&t, ret, "look for listeners: %s", strerror(-ret));
-	}
-	return 0;
 }
 
 static int state(const char *name)
@@ -222,20 +187,100 @@ int kcm_rx_tune_read(const char *name, struct kcm_rx_tune *t)
 	return bpf_map_lookup_elem(fd, &zero, t) ? -errno : 0;
 }
 
-int kcm_rx_untune(const char *name)
+/* 0: listeners that have what was set get the kernel's value. */
+static int set_mss(const char *name, struct kcm_rx_tune *t, __u32 mss)
 {
 	_cleanup_fd_ int fd = state(name);
-	struct kcm_rx_tune t;
 	__u32 zero = 0;
 
-	if (fd >= 0 && !bpf_map_lookup_elem(fd, &zero, &t) && t.mss) {
-		t.was = t.mss;
-		t.mss = 0;
-		/* What cannot be taken back does not keep the rest. */
-		if (!bpf_map_update_elem(fd, &zero, &t, BPF_ANY))
-			adopt(name);
+	if (fd < 0)
+		return fd;
+	if (t->mss)
+		t->was = t->mss;
+	t->mss = mss;
+	return bpf_map_update_elem(fd, &zero, t, BPF_ANY) ? -errno : 0;
+}
+
+/* What is asked for is there: one that was killed may not have looked for listeners. */
+static int same(struct tuning *t, const char *name)
+{
+	struct kcm_rx_tune want = wanted(t), is;
+	int err = kcm_rx_tune_read(name, &is);
+
+	if (err)
+		return fail(t, err, KCM_PIN_ROOT "/" RX_SYSTEM "/%s: %s", name, strerror(-err));
+	if (is.port != want.port || is.pages != want.pages || is.connect != want.connect ||
+	    is.cgroup_id != want.cgroup_id || (is.mss && is.mss != want.mss))
+		return fail(t, -EEXIST, "'%s' is there already, and does something else", name);
+	t->was_there = true;
+	return is.mss ? 0 : set_mss(name, &is, want.mss); /* an untune that was killed */
+}
+
+static int make(struct tuning *t, const char *name)
+{
+	int err = open_cgroup(t);
+
+	if (err)
+		return err;
+	err = kcm_pin_begin(&t->txn, RX_SYSTEM, name, KCM_RX_LAYOUT, false);
+	if (err == -EEXIST)
+		return same(t, name);
+	if (err)
+		return fail(t, err, KCM_PIN_ROOT "/" RX_SYSTEM ": %s", strerror(-err));
+	err = load(t);
+	err = err ?: fill(t);
+	err = err ?: pin_all(t);
+	if (err)
+		return err;
+	err = kcm_pin_commit(&t->txn);
+	return err ? fail(t, err, "rename %s: %s", t->txn.dir, strerror(-err)) : 0;
+}
+
+int kcm_rx_tune(const char *name, const struct rx_tune_opts *o, char *err, size_t size)
+{
+	struct tuning t = {
+		.o = o, .txn.lock_fd = -1, .cgroup_fd = -1, .err = err, .err_size = size
+	};
+	int ret;
+
+	if (!kcm_pin_name_ok(name))
+		return fail(&t, -EINVAL, "'%s' is not a name: letters, digits, - and _, at most 31",
+			    name);
+	ret = make(&t, name);
+	kcm_pin_abort(&t.txn); /* nothing after a commit */
+	rx__destroy(t.skel);
+	if (t.cgroup_fd >= 0)
+		close(t.cgroup_fd);
+	if (ret)
+		return ret;
+	ret = adopt(name);
+	if (ret && !t.was_there)
+		kcm_rx_untune(name, true);
+	return ret ? fail(&t, ret, "look for listeners: %s", strerror(-ret)) : 0;
+}
+
+int kcm_rx_untune(const char *name, bool force)
+{
+	struct kcm_rx_tune t;
+	int err = kcm_rx_tune_read(name, &t), ret;
+	__u32 mss = err ? 0 : t.mss ?: t.was;
+	/* Listeners of another version are not known; of what is not there kcm_pin_remove() tells.
+	 */
+	bool known = !err;
+
+	if (err == -ESTALE || err == -ENODATA || err == -ENOENT)
+		err = 0;
+	if (known)
+		err = set_mss(name, &t, 0);
+	if (known && !err)
+		err = adopt(name);
+	ret = err && !force ? err : kcm_pin_remove(RX_SYSTEM, name);
+	/* All of it or nothing, so that it can be tried again. */
+	if (ret && known && !set_mss(name, &t, mss)) {
+		adopt(name);
+		set_mss(name, &t, mss); /* and counters */
 	}
-	return kcm_pin_remove(RX_SYSTEM, name);
+	return ret;
 }
 
 int kcm_rx_tune_trial(char *err, size_t size)

@@ -24,15 +24,18 @@ struct rx_tune_opts {
 };
 
 /**
- * kcm_rx_tune() - begin
+ * kcm_rx_tune() - begin; or look for listeners again where the same is there
  * @err: one line
- * Return: 0; -EEXIST @name is there; -ESTALE another version's; or -errno. On failure nothing is
- * left.
+ * Return: 0; -EEXIST @name does something else; -ESTALE another version's; or -errno. On failure
+ * nothing is left.
  */
 int kcm_rx_tune(const char *name, const struct rx_tune_opts *o, char *err, size_t size);
 
-/* Listeners get the kernel's value again; connections keep theirs. 0, -ENOENT, -errno */
-int kcm_rx_untune(const char *name);
+/*
+ * Listeners get the kernel's value again; connections keep theirs. Return: 0; -ENOENT; or -errno,
+ * and all is as it was. @force: end it even if listeners keep what they have.
+ */
+int kcm_rx_untune(const char *name, bool force);
 
 /* What an instance did. 0, -ENOENT, -ESTALE, -errno */
 int kcm_rx_tune_read(const char *name, struct kcm_rx_tune *t);
