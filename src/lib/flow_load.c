@@ -210,17 +210,20 @@ static int anew(struct flow_loading *l)
 	for (__u32 i = 0; !err && i < l->old.links; i++)
 		if (bpf_link_update(l->old.link[i].fd, l->new.prog_fd, NULL))
 			err = flow_load_fail(l, -errno, "bpf_link_update: %s", strerror(errno));
-	if (err) {
-		for (__u32 i = 0; i < l->old.links; i++)
-			bpf_link_update(l->old.link[i].fd, l->old.prog_fd, NULL);
-		return err;
+	if (!err) {
+		err = flow_grace();
+		if (err)
+			flow_load_fail(l, err, "waiting for programs that run: %s", strerror(-err));
 	}
-	err = flow_grace();
-	if (err)
-		return flow_load_fail(l, err, "waiting for programs that run: %s", strerror(-err));
-	carry_counters(l);
-	err = kcm_pin_commit(&l->txn);
-	return err ? flow_load_fail(l, err, "rename %s: %s", l->txn.dir, strerror(-err)) : 0;
+	if (!err) {
+		carry_counters(l);
+		err = kcm_pin_commit(&l->txn);
+		if (err)
+			flow_load_fail(l, err, "rename %s: %s", l->txn.dir, strerror(-err));
+	}
+	for (__u32 i = 0; err && i < l->old.links; i++)
+		bpf_link_update(l->old.link[i].fd, l->old.prog_fd, NULL);
+	return err;
 }
 
 static bool same_sizes(const struct kcm_fl_conf *a, const struct kcm_fl_conf *b)
