@@ -137,13 +137,14 @@ int flow_set_read(const char *file, struct flow_set *set)
 {
 	_cleanup_free_ char *errors = NULL;
 	int err = flow_parse_file(file, set, &errors);
+	bool scarce = err == -ENOMEM || err == -EMFILE || err == -ENFILE;
 
 	if (!err)
 		return flow_set_resolve(set, file);
 	if (errors && *errors)
 		fputs(errors, stderr);
-	return report(PROBLEM(.code = err == -ENOMEM ? KCM_EXIT_FAILED : KCM_EXIT_CONFIG,
-			      .where = file, .why = err == -EINVAL ? NULL : log_errno(err),
+	return report(PROBLEM(.code = scarce ? KCM_EXIT_FAILED : KCM_EXIT_CONFIG, .where = file,
+			      .err = err == -EINVAL ? 0 : err,
 			      .next = err == -EINVAL ? "see above; man kcmtool-flow" : NULL),
 		      "these policies can't be read, and nothing was changed");
 }
