@@ -367,6 +367,9 @@ int migrate_detach(const struct cmd_args *args)
 	char note[256] = "";
 	int err = keeper_stop(args->pos[0]);
 
+	/* Another user's, or busy: it ends by itself when it sees that nothing is attached. */
+	if (err && err != -ESRCH && err != -ETIMEDOUT && err != -EPERM && err != -EACCES)
+		return report(PROBLEM(.where = args->pos[0], .err = err), "cannot detach");
 	if (err && err != -ESRCH)
 		warn("the process that holds its anchor does not end: %s", log_errno(err));
 	err = kcm_migrate_detach(args->pos[0], note, sizeof(note));

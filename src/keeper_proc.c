@@ -53,8 +53,12 @@ int keeper_lock(const char *name)
 		close(TAKE_FD(fd));
 	}
 	snprintf(pid, sizeof(pid), "%d\n", getpid());
-	if (ftruncate(fd, 0) || pwrite(fd, pid, strlen(pid), 0) < 0)
-		return -errno;
+	if (ftruncate(fd, 0) || pwrite(fd, pid, strlen(pid), 0) < 0) {
+		int err = -errno;
+
+		unlink(path);
+		return err;
+	}
 	return TAKE_FD(fd);
 }
 

@@ -43,8 +43,11 @@ int migrate_adopt(const char *dir)
 		return err;
 	ret = migrate_owners(dir);
 	for (size_t i = 0; i < l.n && !ret; i++) {
-		if (l.ns[i].fd >= 0 && setns(l.ns[i].fd, CLONE_NEWNET))
-			continue; /* not permitted: `show` lists what is registered */
+		if (l.ns[i].fd >= 0 && setns(l.ns[i].fd, CLONE_NEWNET)) {
+			/* Not permitted: `show` lists what is registered. */
+			ret = errno == EPERM ? 0 : -errno;
+			continue;
+		}
 		ret = read_all(dir, "kcm_mg_adopt");
 		if (l.ns[i].fd >= 0 && setns(own, CLONE_NEWNET))
 			ret = -errno;
