@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include "out.h"
 #include "out_json.h"
+#include "out_num.h"
 #include "out_table.h"
 
 #define OUT_DEPTH 4
@@ -157,7 +158,8 @@ void out_i64(struct out *o, const char *key, int64_t value)
 	if (!text(o)) {
 		json_i64(key_of(o, key), value);
 	} else if (shown(o)) {
-		snprintf(buf, sizeof(buf), "%" PRId64, value);
+		buf[0] = '-';
+		*num_u64(buf + (value < 0), value < 0 ? 0 - (uint64_t)value : (uint64_t)value) = 0;
 		put_text(o, key, buf, true);
 	}
 }

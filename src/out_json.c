@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "out_json.h"
+#include "out_num.h"
 
 #define SHORT 256 /* most strings: copied and looked at in one go */
 
@@ -128,10 +129,13 @@ static void escaped(struct json *j, unsigned char c)
 		j->used += (size_t)sprintf(at, "\\u%04X", c);
 }
 
-static inline bool plain(unsigned char c)
-{
-	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
+/* What stands for itself in a string: a table, for it is asked for each byte. */
+static const bool plain[256] = {
+	[' '] = true,
+	['!'] = true,
+	['#' ... '['] = true,
+	[']' ... 0x7f] = true,
+};
 
 /* What is behind the first byte that is not plain, or behind much. */
 static void rest_of(struct json *j, const char *p)
@@ -150,7 +154,7 @@ static void rest_of(struct json *j, const char *p)
 
 void json_str(struct json *j, const char *value)
 {
-	const char *p = value;
+	const char *p = value, *end;
 	char *at;
 
 	if (!value) {
@@ -159,7 +163,7 @@ void json_str(struct json *j, const char *value)
 	}
 	at = space(j, SHORT + 2);
 	*at++ = '"';
-	while (plain((unsigned char)*p) && p - value < SHORT)
+	for (end = p + SHORT; plain[(unsigned char)*p] && p < end;)
 		*at++ = *p++;
 	if (!*p)
 		*at++ = '"';
@@ -172,15 +176,7 @@ void json_str(struct json *j, const char *value)
 
 void json_u64(struct json *j, uint64_t value)
 {
-	char digits[20], *at = space(j, sizeof(digits));
-	int n = 0;
-
-	do
-		digits[n++] = (char)('0' + value % 10);
-	while (value /= 10);
-	while (n)
-		*at++ = digits[--n];
-	j->used = (size_t)(at - j->buf);
+	j->used = (size_t)(num_u64(space(j, NUM_U64), value) - j->buf);
 }
 
 void json_i64(struct json *j, int64_t value)

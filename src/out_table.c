@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <ctype.h>
+#include <sys/mman.h>
 #include "out_table.h"
+
+#define SMALL (64UL << 10) /* the first block: most tables are */
+#define HUGE  (2UL << 20)
 
 static void title_of(const struct out_column *c, char title[static 64])
 {
@@ -26,21 +30,65 @@ void table_init(struct table *t, const struct out_column *columns, size_t n)
 	}
 }
 
+/*
+ * A block for the last row and @more bytes. A large table's are huge pages where there are any: for
+ * small ones, most of the time would be the kernel's.
+ */
+static bool add_block(struct table *t, size_t more)
+{
+	size_t size = t->first ? HUGE : SMALL;
+	struct table_block *block, *was = t->last;
+
+	while (size < sizeof(*block) + t->row_bytes + more)
+		size *= 2;
+	block = t->first ? aligned_alloc(HUGE, size) : malloc(size);
+	t->full = !block;
+	if (!block)
+		return false;
+	if (size >= HUGE)
+		madvise(block, size, MADV_HUGEPAGE);
+	*block = (struct table_block){ .used = t->row_bytes, .size = size - sizeof(*block) };
+	if (was) {
+		memcpy(block->data, was->data + t->row, t->row_bytes);
+		was->used = t->row;
+		was->next = block;
+	} else {
+		t->first = block;
+	}
+	t->last = block;
+	t->row = 0;
+	return true;
+}
+
+static bool room(struct table *t, size_t more)
+{
+	if (t->full)
+		return false;
+	return (t->last && t->last->size - t->last->used >= more) || add_block(t, more);
+}
+
+/* What follows may be read as numbers. */
+static size_t aligned(size_t bytes)
+{
+	return (bytes + sizeof(uint32_t) - 1) & ~(sizeof(uint32_t) - 1);
+}
+
 void table_row(struct table *t)
 {
-	if (t->rows == t->rows_size) {
-		size_t size = t->rows_size ? 2 * t->rows_size : 16;
-		size_t *cells = reallocarray(t->cells, size, t->ncolumns * sizeof(*cells));
+	size_t head = t->ncolumns * sizeof(uint32_t);
 
-		t->full = t->full || !cells;
-		if (!cells)
-			return;
-		t->cells = cells;
-		t->rows_size = size;
+	if (t->last) {
+		t->last->used = aligned(t->last->used);
+		t->row = t->last->used;
 	}
-	memset(t->cells + t->rows * t->ncolumns, 0, t->ncolumns * sizeof(*t->cells));
-	t->rows++;
+	t->row_bytes = 0;
+	t->filled = 0;
 	t->next = 0;
+	if (!room(t, head + sizeof(uint32_t)))
+		return;
+	memset(t->last->data + t->row, 0, head);
+	t->row_bytes = head;
+	t->last->used += head;
 }
 
 int table_column(struct table *t, const char *key)
@@ -48,7 +96,7 @@ int table_column(struct table *t, const char *key)
 	for (size_t i = 0; i < t->ncolumns; i++) {
 		size_t at = (t->next + i) % t->ncolumns;
 
-		if (!streq(t->columns[at].key, key))
+		if (t->columns[at].key != key && !streq(t->columns[at].key, key))
 			continue;
 		t->next = at + 1;
 		return (int)at;
@@ -56,84 +104,145 @@ int table_column(struct table *t, const char *key)
 	return -1;
 }
 
+static bool is_control(char c)
+{
+	return (unsigned char)c < ' ' || c == 127;
+}
+
+/* Bytes of the row from its beginning to the text of this column. */
+static size_t text_at(const struct table *t, const uint32_t *n, size_t column)
+{
+	size_t at = t->ncolumns * sizeof(*n);
+
+	if (column >= t->filled)
+		return t->row_bytes;
+	for (size_t i = 0; i < column; i++)
+		at += n[i] ? n[i] - 1 : 0;
+	return at;
+}
+
 void table_put(struct table *t, int column, const char *text, bool number)
 {
-	size_t n = strlen(text) + 1;
+	size_t n = strlen(text), at, had;
+	uint32_t *bytes;
+	char *to;
 
-	if (t->full || !t->rows)
+	/* Room for what aligns the next row, too. */
+	if (!t->row_bytes || n >= UINT32_MAX || !room(t, n + sizeof(*bytes)))
 		return;
-	if (t->used + n > t->size) {
-		size_t size = 2 * (t->used + n);
-		char *bigger = realloc(t->text, size);
-
-		t->full = !bigger;
-		if (!bigger)
-			return;
-		t->text = bigger;
-		t->size = size;
-	}
-	memcpy(t->text + t->used, text, n);
+	bytes = (void *)(t->last->data + t->row);
+	had = bytes[column] ? bytes[column] - 1 : 0;
+	at = text_at(t, bytes, (size_t)column);
+	to = t->last->data + t->row + at;
+	if (at + had < t->row_bytes) /* not the last one */
+		memmove(to + n, to + had, t->row_bytes - at - had);
 	/* A process may call itself anything: nothing of that is for the terminal. */
-	for (char *p = t->text + t->used; *p; p++)
-		if (iscntrl((unsigned char)*p))
-			*p = '?';
-	t->cells[(t->rows - 1) * t->ncolumns + (size_t)column] = t->used + 1;
-	t->used += n;
-	if (n - 1 > t->width[column])
-		t->width[column] = n - 1;
+	for (size_t i = 0; i < n; i++)
+		to[i] = is_control(text[i]) ? '?' : text[i];
+	bytes[column] = (uint32_t)n + 1;
+	if (t->filled <= (size_t)column)
+		t->filled = (size_t)column + 1;
+	t->row_bytes += n - had;
+	t->last->used += n - had;
+	if (n > t->width[column])
+		t->width[column] = n;
 	t->right[column] = t->right[column] || number;
+	t->any[column] = t->any[column] || n != 1 || *text != '-';
 }
 
-static void print_cell(FILE *f, const char *text, size_t width, bool right, bool last)
+/* ---- print ---- */
+
+#define PRINT_BUF 65536
+
+struct print {
+	FILE *stream;
+	size_t used;
+	char buf[PRINT_BUF];
+};
+
+static void flush(struct print *p)
 {
-	if (right)
-		fprintf(f, "%*s", (int)width, text);
-	else if (last)
-		fputs(text, f);
-	else
-		fprintf(f, "%-*s", (int)width, text);
-	fputs(last ? "\n" : "  ", f);
+	fwrite(p->buf, 1, p->used, p->stream); /* errors stay in the stream */
+	p->used = 0;
 }
 
-/* Leave out what is empty; the others move up. */
-static void drop_columns(struct table *t, size_t *shown, size_t *n)
+/* @n bytes, or blanks if @text is NULL. */
+static void put(struct print *p, const char *text, size_t n)
 {
-	*n = 0;
-	for (size_t i = 0; i < t->ncolumns; i++) {
-		bool any = !t->sparse;
+	while (n) {
+		size_t part = n < PRINT_BUF - p->used ? n : PRINT_BUF - p->used;
 
-		for (size_t r = 0; r < t->rows && !any; r++) {
-			size_t cell = t->cells[r * t->ncolumns + i];
-
-			any = cell && !streq(t->text + cell - 1, "-");
-		}
-		if (any)
-			shown[(*n)++] = i;
+		if (text)
+			memcpy(p->buf + p->used, text, part);
+		else
+			memset(p->buf + p->used, ' ', part);
+		p->used += part;
+		text = text ? text + part : NULL;
+		n -= part;
+		if (n)
+			flush(p);
 	}
+}
+
+static void print_cell(struct print *p, const struct table *t, size_t column, const char *text,
+		       size_t n, bool last)
+{
+	size_t blanks = t->width[column] > n ? t->width[column] - n : 0;
+
+	if (t->right[column])
+		put(p, NULL, blanks);
+	put(p, text, n);
+	if (!t->right[column] && !last)
+		put(p, NULL, blanks);
+	put(p, last ? "\n" : "  ", last ? 1 : 2);
+}
+
+static void print_titles(struct print *p, const struct table *t, const size_t *shown, size_t n)
+{
+	char title[64];
+
+	for (size_t k = 0; k < n; k++) {
+		title_of(&t->columns[shown[k]], title);
+		print_cell(p, t, shown[k], title, strlen(title), k + 1 == n);
+	}
+}
+
+/* Return: its bytes. */
+static size_t print_row(struct print *p, const struct table *t, const char *row,
+			const size_t *shown, size_t n)
+{
+	const uint32_t *bytes = (const void *)row;
+	const char *text = row + t->ncolumns * sizeof(*bytes);
+
+	for (size_t i = 0, k = 0; i < t->ncolumns; i++) {
+		if (k < n && shown[k] == i) {
+			k++;
+			print_cell(p, t, i, bytes[i] ? text : "-", bytes[i] ? bytes[i] - 1 : 1,
+				   k == n);
+		}
+		text += bytes[i] ? bytes[i] - 1 : 0;
+	}
+	return aligned((size_t)(text - row));
 }
 
 void table_end(struct table *t, FILE *stream)
 {
-	size_t shown[OUT_COLUMNS], n;
-	char title[64];
+	size_t shown[OUT_COLUMNS], n = 0;
+	struct print p;
 
-	drop_columns(t, shown, &n);
-	for (size_t k = 0; t->rows && k < n; k++) {
-		size_t i = shown[k];
-
-		title_of(&t->columns[i], title);
-		print_cell(stream, title, t->width[i], t->right[i], k + 1 == n);
+	p.stream = stream;
+	p.used = 0;
+	for (size_t i = 0; i < t->ncolumns; i++)
+		if (t->any[i] || !t->sparse)
+			shown[n++] = i;
+	if (t->first)
+		print_titles(&p, t, shown, n);
+	for (struct table_block *b = t->first, *next; b; b = next) {
+		for (size_t at = 0; at < b->used;)
+			at += print_row(&p, t, b->data + at, shown, n);
+		next = b->next;
+		free(b);
 	}
-	for (size_t r = 0; r < t->rows; r++) {
-		for (size_t k = 0; k < n; k++) {
-			size_t i = shown[k], cell = t->cells[r * t->ncolumns + i];
-
-			print_cell(stream, cell ? t->text + cell - 1 : "-", t->width[i],
-				   t->right[i], k + 1 == n);
-		}
-	}
-	free(t->cells);
-	free(t->text);
-	t->cells = NULL;
-	t->text = NULL;
+	flush(&p);
+	t->first = t->last = NULL;
 }

@@ -11,18 +11,28 @@
 
 #define OUT_COLUMNS 24
 
+/*
+ * Rows, one after the other: of each column the bytes it has, + 1 (0: none), and then the text of
+ * all of them. A row is in one block.
+ */
+struct table_block {
+	struct table_block *next;
+	size_t used, size;
+	char data[];
+};
+
 struct table {
 	struct out_column columns[OUT_COLUMNS];
 	size_t ncolumns;
 	size_t width[OUT_COLUMNS];
 	bool right[OUT_COLUMNS]; /* numbers */
+	bool any[OUT_COLUMNS];	 /* has a value in some row */
 	size_t next;		 /* where the next value is likely to go */
-	size_t rows, rows_size;
-	size_t *cells; /* offsets in text + 1; 0: none */
-	char *text;
-	size_t used, size;
-	bool sparse; /* columns without a value are left out */
-	bool full;   /* out of memory: what there is is printed */
+	struct table_block *first, *last;
+	size_t row, row_bytes; /* the last one: where it is in the last block */
+	size_t filled;	       /* its columns up to the last one that has a value */
+	bool sparse;	       /* columns without a value are left out */
+	bool full;	       /* out of memory: what there is is printed */
 };
 
 void table_init(struct table *t, const struct out_column *columns, size_t n);

@@ -231,6 +231,46 @@ static void much_is_streamed(void **state)
 	json_decref(root);
 }
 
+/* Rows fill more than a block of memory; their values come in any order, and again. */
+static void a_long_table_is_whole(void **state)
+{
+	static const struct out_column columns[] = { { "a", NULL }, { "b", NULL }, { "c", NULL } };
+	static char lengthy[70001];
+	_cleanup_free_ char *text = NULL, *want = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size), *g = open_memstream(&want, &size);
+	struct out *o = out_new(f, OUT_TEXT);
+
+	(void)state;
+	memset(lengthy, 'x', 70000);
+	fprintf(g, "A                   B  C\n");
+	out_table(o, "rows", columns, 3);
+	for (int i = 0; i < 20000; i++) {
+		const char *c = i % 500 ? "\a" : lengthy + i;
+		char a[16], b[16] = "-";
+
+		snprintf(a, sizeof(a), "%d", i * i);
+		if (i % 5)
+			snprintf(b, sizeof(b), "%d", i);
+		out_row(o);
+		out_str(o, "c", c);
+		if (i % 2)
+			out_str(o, "a", "for now");
+		out_str(o, "a", a);
+		if (i % 5)
+			out_u64(o, "b", (uint64_t)i);
+		fprintf(g, "%-14s  %5s  %s\n", a, b, i % 500 ? "?" : c);
+	}
+	out_row(o);
+	out_str(o, "a", "is this wider?");
+	fprintf(g, "is this wider?      -  -\n");
+	out_end(o);
+	assert_int_equal(out_finish(o), 0);
+	fclose(f);
+	fclose(g);
+	assert_string_equal(text, want);
+}
+
 static void a_full_stream_is_reported(void **state)
 {
 	_cleanup_file_ FILE *f = fopen("/dev/full", "w");
@@ -257,6 +297,7 @@ int main(void)
 		cmocka_unit_test(strings_are_escaped),
 		cmocka_unit_test(numbers_come_back),
 		cmocka_unit_test(much_is_streamed),
+		cmocka_unit_test(a_long_table_is_whole),
 		cmocka_unit_test(a_full_stream_is_reported),
 	};
 
