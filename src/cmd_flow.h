@@ -44,12 +44,13 @@ int flow_set_resolve(struct flow_set *set, const char *file);
 
 /* ---- cmd_flow_text.c ---- */
 
-#define FLOW_ADDR 64
+#define FLOW_ADDR 64 /* bytes that are enough for each of these */
 /* The row of a flow begins: its protocol, source and destination. */
 void flow_put_name(struct out *o, const struct flow_flow *f);
-void flow_text_flags(__u8 flags, char *text, size_t size);
+/* "SA", "-". */
+void flow_text_flags(__u8 flags, char *text);
 /* "12s", "3m", "1h". */
-void flow_text_age(__u64 ms, char *text, size_t size);
+void flow_text_age(__u64 ms, char *text);
 /* What decides: the policy's priority and name, or the default; of each slot found once. */
 struct flow_labels {
 	const struct flow_inst *f;

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include "cmd_flow.h"
+#include "lib/flow_words.h"
 
 bool flow_prefix_take(const char *text, struct flow_prefix *p)
 {
@@ -82,7 +83,13 @@ static int take_proto(struct flow_want *w, const char *text)
 		w->proto = (__u8)n;
 		return 0;
 	}
-	p = getprotobyname(streq(text, "icmp6") ? "ipv6-icmp" : text);
+	for (size_t i = 0; i < FLOW_PROTOS; i++) {
+		if (!streq(flow_protos[i].name, text))
+			continue;
+		w->proto = flow_protos[i].number;
+		return 0;
+	}
+	p = getprotobyname(text);
 	if (!p)
 		return report(PROBLEM(.code = KCM_EXIT_USAGE, .where = "proto",
 				      .next = "tcp, udp, icmp, icmp6, sctp, or 0 to 255"),

@@ -79,12 +79,12 @@ static void show_flow(struct out *o, struct flow_labels *l, const struct flow_fl
 	out_str(o, "policy", f->current ? flow_label(l, f->slot) : "(changed)");
 	out_u64(o, "packets", f->packets);
 	out_u64(o, "bytes", f->bytes);
-	flow_text_flags(f->seen, text, sizeof(text));
+	flow_text_flags(f->seen, text);
 	out_str(o, "tcp", f->class & KCM_FL_C_TCP ? text : "-");
 	if (out_format(o) == OUT_TEXT) {
-		flow_text_age(f->idle_ms, text, sizeof(text));
+		flow_text_age(f->idle_ms, text);
 		out_figure(o, "idle", text);
-		flow_text_age(f->age_ms, text, sizeof(text));
+		flow_text_age(f->age_ms, text);
 		out_figure(o, "age", text);
 	} else {
 		out_u64(o, "idle_ms", f->idle_ms);

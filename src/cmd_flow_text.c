@@ -4,49 +4,123 @@
 #include <errno.h>
 #include <netdb.h>
 #include "cmd_flow.h"
+#include "lib/flow_words.h"
+#include "out_num.h"
+
+/*
+ * There may be 100,000 flows: printf() for each of their fields would be most of a command's time.
+ * All of these write from @at on. Return: behind what they wrote, where no end is yet.
+ */
+static char *put_addr4(char *at, const __u8 *addr)
+{
+	for (int i = 0; i < 4; i++) {
+		unsigned int v = addr[i];
+
+		if (i)
+			*at++ = '.';
+		if (v > 99)
+			*at++ = (char)('0' + v / 100);
+		if (v > 9)
+			*at++ = (char)('0' + v / 10 % 10);
+		*at++ = (char)('0' + v % 10);
+	}
+	return at;
+}
+
+static char *put_hex(char *at, unsigned int v)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (int shift = v > 0xfff ? 12 : v > 0xff ? 8 : v > 0xf ? 4 : 0; shift >= 0; shift -= 4)
+		*at++ = digits[v >> shift & 15];
+	return at;
+}
+
+/* RFC 5952: the first of the longest runs of zeroes is left out, if it is of two words at least. */
+static char *put_addr6(char *at, const __u8 *addr)
+{
+	int from = -1, most = 1, run = 0;
+	unsigned int word[8];
+
+	for (int i = 0; i < 8; i++) {
+		word[i] = (unsigned int)addr[2 * i] << 8 | addr[2 * i + 1];
+		run = word[i] ? 0 : run + 1;
+		if (run > most) {
+			most = run;
+			from = i + 1 - run;
+		}
+	}
+	/* With IPv4 at its end, maybe. */
+	if (!from && most >= 5) {
+		inet_ntop(AF_INET6, addr, at, INET6_ADDRSTRLEN);
+		return at + strlen(at);
+	}
+	for (int i = 0; i < 8; i++) {
+		if (i == from) {
+			at = stpcpy(at, "::");
+			i += most - 1;
+			continue;
+		}
+		if (i && i != from + most)
+			*at++ = ':';
+		at = put_hex(at, word[i]);
+	}
+	return at;
+}
 
 /* "10.0.0.1:80", "[::1]:80", "10.0.0.1" where there are no ports. */
 static void text_end(const struct flow_flow *f, bool source, char *text)
 {
-	char addr[INET6_ADDRSTRLEN] = "";
-	__u16 port = source ? f->sport : f->dport;
+	const __u8 *addr = source ? f->saddr : f->daddr;
+	bool ports = f->class & KCM_FL_C_PORTS, six = f->family == 6;
 
-	if (f->family)
-		inet_ntop(f->family == 6 ? AF_INET6 : AF_INET, source ? f->saddr : f->daddr, addr,
-			  sizeof(addr));
-	if (f->class & KCM_FL_C_PORTS)
-		snprintf(text, FLOW_ADDR, f->family == 6 ? "[%s]:%u" : "%s:%u", addr, port);
-	else
-		snprintf(text, FLOW_ADDR, "%s", f->family ? addr : "-");
+	if (!f->family) {
+		strcpy(text, "-");
+		return;
+	}
+	if (six && ports)
+		*text++ = '[';
+	text = six ? put_addr6(text, addr) : put_addr4(text, addr);
+	if (ports) {
+		text = stpcpy(text, six ? "]:" : ":");
+		text = num_u64(text, source ? f->sport : f->dport);
+	}
+	*text = 0;
 }
 
-/* /etc/protocols is read once for each number. */
+/* As rules call it; else /etc/protocols is read, once for each number. */
 static const char *proto_name(__u8 proto)
 {
-	static char *name[256];
+	static const char *name[256];
 	const struct protoent *p;
 	char number[8];
 
+	for (size_t i = 0; i < FLOW_PROTOS && !name[proto]; i++)
+		if (flow_protos[i].number == proto)
+			name[proto] = flow_protos[i].name;
 	if (name[proto])
 		return name[proto];
 	p = getprotobynumber(proto);
 	snprintf(number, sizeof(number), "%u", proto);
-	name[proto] = strdup(p ? p->p_name : number);
+	name[proto] = strndup(p ? p->p_name : number, FLOW_ADDR / 2);
 	return name[proto] ?: "-";
 }
 
-static void text_proto(const struct flow_flow *f, char *text, size_t size)
+static void text_proto(const struct flow_flow *f, char *text)
 {
-
-	if (!f->family)
-		snprintf(text, size, "not-ip");
-	else if (f->class & KCM_FL_C_LATER)
-		snprintf(text, size, "%s frag", proto_name(f->proto));
-	else if (f->class & KCM_FL_C_ICMP)
-		snprintf(text, size, "%s %u/%u", f->family == 6 ? "icmp6" : "icmp", f->sport,
-			 f->dport);
-	else
-		snprintf(text, size, "%s", proto_name(f->proto));
+	if (!f->family) {
+		text = stpcpy(text, "not-ip");
+	} else if (f->class & KCM_FL_C_ICMP && !(f->class & KCM_FL_C_LATER)) {
+		text = stpcpy(text, f->family == 6 ? "icmp6 " : "icmp ");
+		text = num_u64(text, f->sport);
+		*text++ = '/';
+		text = num_u64(text, f->dport);
+	} else {
+		text = stpcpy(text, proto_name(f->proto));
+		if (f->class & KCM_FL_C_LATER)
+			text = stpcpy(text, " frag");
+	}
+	*text = 0;
 }
 
 void flow_put_name(struct out *o, const struct flow_flow *f)
@@ -54,7 +128,7 @@ void flow_put_name(struct out *o, const struct flow_flow *f)
 	char text[FLOW_ADDR];
 
 	out_row(o);
-	text_proto(f, text, sizeof(text));
+	text_proto(f, text);
 	out_str(o, "proto", text);
 	text_end(f, true, text);
 	out_str(o, "source", text);
@@ -62,31 +136,30 @@ void flow_put_name(struct out *o, const struct flow_flow *f)
 	out_str(o, "destination", text);
 }
 
-void flow_text_flags(__u8 flags, char *text, size_t size)
+void flow_text_flags(__u8 flags, char *text)
 {
-	static const char letters[] = "FSRPAUEC";
-	size_t n = 0;
+	char *at = text;
 
-	for (int i = 0; i < 8 && n + 1 < size; i++)
-		if (flags >> i & 1)
-			text[n++] = letters[i];
-	if (!n && size > 1)
-		text[n++] = '-';
-	text[n] = 0;
+	for (const char *letter = "FSRPAUEC"; flags; letter++, flags >>= 1)
+		if (flags & 1)
+			*at++ = *letter;
+	if (at == text)
+		*at++ = '-';
+	*at = 0;
 }
 
-void flow_text_age(__u64 ms, char *text, size_t size)
+void flow_text_age(__u64 ms, char *text)
 {
 	__u64 s = ms / 1000;
+	__u64 unit = s < 600 ? 1 : s < 36000 ? 60 : 3600;
 
-	if (s < 10)
-		snprintf(text, size, "%llu.%llus", s, ms % 1000 / 100);
-	else if (s < 600)
-		snprintf(text, size, "%llus", s);
-	else if (s < 36000)
-		snprintf(text, size, "%llum", s / 60);
-	else
-		snprintf(text, size, "%lluh", s / 3600);
+	text = num_u64(text, s / unit);
+	if (s < 10) {
+		*text++ = '.';
+		*text++ = (char)('0' + ms % 1000 / 100);
+	}
+	*text++ = unit == 1 ? 's' : unit == 60 ? 'm' : 'h';
+	*text = 0;
 }
 
 char *flow_line_text(const struct flow_inst *f, __u32 at)

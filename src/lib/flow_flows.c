@@ -8,18 +8,23 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include "../util.h"
 #include "flow_flows.h"
 
 #define TRIES	    4
 #define TCP_FIN_RST 5
+#define HUGE	    (2UL << 20)
+
+static const __u16 no_tags[KCM_FL_WAYS];
 
 struct walk {
 	const struct flow_inst *f;
 	__u32 now; /* ticks */
 	__u64 tick_us;
-	bool all; /* those that are timed out, too */
+	bool all;     /* those that are timed out, too */
+	bool new_set; /* the first one of a set */
 	int (*fn)(struct walk *w, const struct flow_flow *flow, __u32 *genid);
 	void *arg;
 };
@@ -29,8 +34,9 @@ static __u32 load32(const __u32 *p)
 	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
-/* Return: whether @to is an entry as it was at one moment. */
-static bool copy(void *to, const void *from, size_t size, size_t flow_at)
+/* Return: whether @to is an entry as it was at one moment. Inline, for sizes are constants then. */
+static inline __attribute__((always_inline)) bool copy(void *to, const void *from, size_t size,
+						       size_t flow_at)
 {
 	const struct kcm_fl_flow *f = (const void *)((const char *)from + flow_at);
 
@@ -91,52 +97,71 @@ static int meet(struct walk *w, struct flow_flow *flow, const struct kcm_fl_flow
 	return w->fn(w, flow, genid);
 }
 
-static int walk4(struct walk *w)
+/*
+ * Places of a set that an entry was ever put into, a bit each. Heads are a sixteenth of the memory
+ * and less, and most of a cache is empty.
+ */
+static unsigned int used_ways(const struct kcm_fl_head *head)
 {
-	size_t n = (size_t)w->f->cpus * w->f->conf.sets4 * KCM_FL_WAYS;
+	unsigned int used = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		struct kcm_fl_ent4 *at = &w->f->e4[i], e;
-		struct flow_flow flow = { 0 };
-		int ret;
-
-		if (!copy(&e, at, sizeof(e), offsetof(struct kcm_fl_ent4, f)))
-			continue;
-		memcpy(flow.saddr, &e.key.saddr, 4);
-		memcpy(flow.daddr, &e.key.daddr, 4);
-		flow.sport = ntohs(e.key.sport);
-		flow.dport = ntohs(e.key.dport);
-		flow.proto = e.key.proto;
-		flow.class = e.key.class;
-		flow.vlan = e.key.vlan;
-		ret = meet(w, &flow, &e.f, &at->f.genid);
-		if (ret)
-			return ret;
-	}
-	return 0;
+	if (!memcmp(head->tag, no_tags, sizeof(no_tags)))
+		return 0;
+	for (int way = 0; way < KCM_FL_WAYS; way++)
+		used |= (unsigned int)(head->tag[way] != 0) << way;
+	return used;
 }
 
-static int walk6(struct walk *w)
+static inline int meet4(struct walk *w, struct kcm_fl_ent4 *at)
 {
-	size_t n = (size_t)w->f->cpus * w->f->conf.sets6 * KCM_FL_WAYS;
+	struct flow_flow flow = { 0 };
+	struct kcm_fl_ent4 e;
 
-	for (size_t i = 0; i < n; i++) {
-		struct kcm_fl_ent6 *at = &w->f->e6[i], e;
-		struct flow_flow flow = { 0 };
-		int ret;
+	if (!copy(&e, at, sizeof(e), offsetof(struct kcm_fl_ent4, f)))
+		return 0;
+	memcpy(flow.saddr, &e.key.saddr, 4);
+	memcpy(flow.daddr, &e.key.daddr, 4);
+	flow.sport = ntohs(e.key.sport);
+	flow.dport = ntohs(e.key.dport);
+	flow.proto = e.key.proto;
+	flow.class = e.key.class;
+	flow.vlan = e.key.vlan;
+	return meet(w, &flow, &e.f, &at->f.genid);
+}
 
-		if (!copy(&e, at, sizeof(e), offsetof(struct kcm_fl_ent6, f)))
-			continue;
-		memcpy(flow.saddr, e.key.saddr, 16);
-		memcpy(flow.daddr, e.key.daddr, 16);
-		flow.sport = ntohs(e.key.sport);
-		flow.dport = ntohs(e.key.dport);
-		flow.proto = e.key.proto;
-		flow.class = e.key.class;
-		flow.vlan = e.key.vlan;
-		ret = meet(w, &flow, &e.f, &at->f.genid);
-		if (ret)
-			return ret;
+static inline int meet6(struct walk *w, struct kcm_fl_ent6 *at)
+{
+	struct flow_flow flow = { 0 };
+	struct kcm_fl_ent6 e;
+
+	if (!copy(&e, at, sizeof(e), offsetof(struct kcm_fl_ent6, f)))
+		return 0;
+	memcpy(flow.saddr, e.key.saddr, 16);
+	memcpy(flow.daddr, e.key.daddr, 16);
+	flow.sport = ntohs(e.key.sport);
+	flow.dport = ntohs(e.key.dport);
+	flow.proto = e.key.proto;
+	flow.class = e.key.class;
+	flow.vlan = e.key.vlan;
+	return meet(w, &flow, &e.f, &at->f.genid);
+}
+
+/* The same set of each CPU, and then the next set: see add(). */
+static int walk_sets(struct walk *w, bool six, const struct kcm_fl_head *head, size_t sets)
+{
+	for (size_t set = 0; set < sets; set++) {
+		w->new_set = true;
+		for (size_t at = set; at < sets * w->f->cpus; at += sets) {
+			unsigned int used = used_ways(&head[at]);
+
+			for (int ret; used; used &= used - 1) {
+				size_t i = at * KCM_FL_WAYS + (size_t)__builtin_ctz(used);
+
+				ret = six ? meet6(w, &w->f->e6[i]) : meet4(w, &w->f->e4[i]);
+				if (ret)
+					return ret;
+			}
+		}
 	}
 	return 0;
 }
@@ -152,8 +177,8 @@ static int walk(struct walk *w)
 	w->now = (__u32)(jiffies >> w->f->conf.tick_shift);
 	clock_getres(CLOCK_MONOTONIC_COARSE, &res);
 	w->tick_us = ((__u64)res.tv_nsec << w->f->conf.tick_shift) / 1000;
-	err = walk4(w);
-	return err ?: walk6(w);
+	err = walk_sets(w, false, w->f->h4, w->f->conf.sets4);
+	return err ?: walk_sets(w, true, w->f->h6, w->f->conf.sets6);
 }
 
 /* ---- what several CPUs saw is one flow ---- */
@@ -161,77 +186,54 @@ static int walk(struct walk *w)
 struct found {
 	struct flow_flow *flow;
 	size_t n, room;
-	__u32 *table; /* place in @flow + 1 */
-	size_t slots; /* a power of two, more than twice @n */
+	size_t set; /* place of the first one of the set that is walked through */
 };
 
 /* All that tells one flow from another is in the first bytes. */
 #define NAME_BYTES offsetof(struct flow_flow, seen)
 
-static size_t hash_of(const struct flow_flow *f)
+/* Huge pages where there are any: most of a list's time would be the kernel's, for small ones. */
+static int grow(struct found *l, size_t room)
 {
-	const char *p = (const void *)f;
-	__u64 h = 0, word;
-	size_t i;
+	struct flow_flow *flow = aligned_alloc(HUGE, (room * sizeof(*flow) + HUGE) & ~(HUGE - 1));
 
-	for (i = 0; i + sizeof(word) <= NAME_BYTES; i += sizeof(word)) {
-		memcpy(&word, p + i, sizeof(word));
-		h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
-		h ^= h >> 29;
-	}
-	word = 0;
-	memcpy(&word, p + i, NAME_BYTES - i);
-	h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
-	return (size_t)(h ^ h >> 32);
-}
-
-static __u32 *place_of(struct found *l, const struct flow_flow *f)
-{
-	size_t at = hash_of(f) & (l->slots - 1);
-
-	while (l->table[at] && memcmp(&l->flow[l->table[at] - 1], f, NAME_BYTES))
-		at = (at + 1) & (l->slots - 1);
-	return &l->table[at];
-}
-
-/* Room for @least flows. */
-static int grow(struct found *l, size_t least)
-{
-	size_t room = l->room ? l->room * 2 : 1024;
-	struct flow_flow *flow;
-
-	while (room < least)
-		room *= 2;
-	flow = realloc(l->flow, room * sizeof(*flow));
-	if (flow)
-		l->flow = flow;
-	free(l->table);
-	l->table = calloc(room * 4, sizeof(*l->table));
-	if (!flow || !l->table)
+	if (!flow)
 		return -ENOMEM;
+	if (room * sizeof(*flow) >= HUGE)
+		madvise(flow, room * sizeof(*flow), MADV_HUGEPAGE);
+	if (l->n)
+		memcpy(flow, l->flow, l->n * sizeof(*flow));
+	free(l->flow);
+	l->flow = flow;
 	l->room = room;
-	l->slots = room * 4;
-	for (size_t i = 0; i < l->n; i++)
-		*place_of(l, &l->flow[i]) = (__u32)i + 1;
 	return 0;
+}
+
+/* Each CPU has a flow in the set of the same number, for all of them hash it the same way. */
+static struct flow_flow *seen_before(const struct found *l, const struct flow_flow *flow)
+{
+	for (size_t i = l->set; i < l->n; i++)
+		if (!memcmp(&l->flow[i], flow, NAME_BYTES))
+			return &l->flow[i];
+	return NULL;
 }
 
 static int add(struct walk *w, const struct flow_flow *flow, __u32 *genid)
 {
 	struct found *l = w->arg;
 	struct flow_flow *have;
-	__u32 *at;
 
 	(void)genid;
-	if (l->n == l->room && grow(l, 0))
+	if (w->new_set)
+		l->set = l->n;
+	w->new_set = false;
+	if (l->n == l->room && grow(l, 2 * l->room))
 		return -ENOMEM;
-	at = place_of(l, flow);
-	if (!*at) {
+	have = seen_before(l, flow);
+	if (!have) {
 		l->flow[l->n++] = *flow;
-		*at = (__u32)l->n;
 		return 0;
 	}
-	have = &l->flow[*at - 1];
 	have->packets += flow->packets;
 	have->bytes += flow->bytes;
 	have->seen |= flow->seen;
@@ -246,19 +248,31 @@ static int add(struct walk *w, const struct flow_flow *flow, __u32 *genid)
 	return 0;
 }
 
+/* Entries that there may be. */
+static size_t used_places(const struct flow_inst *f)
+{
+	size_t sets4 = (size_t)f->cpus * f->conf.sets4, sets6 = (size_t)f->cpus * f->conf.sets6;
+	size_t n = 0;
+
+	for (size_t i = 0; i < sets4; i++)
+		n += (size_t)__builtin_popcount(used_ways(&f->h4[i]));
+	for (size_t i = 0; i < sets6; i++)
+		n += (size_t)__builtin_popcount(used_ways(&f->h6[i]));
+	return n;
+}
+
 int flow_flows(const struct flow_inst *f, struct flow_flow **flows, size_t *n)
 {
 	struct found l = { 0 };
 	struct walk w = { .f = f, .fn = add, .arg = &l };
-	size_t used, size;
 	int err;
 
-	flow_fill_level(f, &used, &size);
-	err = f->conf.no_cache ? 0 : grow(&l, used);
-	if (!err && !f->conf.no_cache)
-		err = walk(&w);
-
-	free(l.table);
+	*flows = NULL;
+	*n = 0;
+	if (f->conf.no_cache)
+		return 0;
+	err = grow(&l, used_places(f) + 64);
+	err = err ?: walk(&w);
 	if (err) {
 		free(l.flow);
 		l.flow = NULL;
@@ -305,13 +319,17 @@ size_t flow_flush(struct flow_inst *f, bool (*want)(const struct flow_flow *flow
 
 void flow_fill_level(const struct flow_inst *f, size_t *used, size_t *size)
 {
-	size_t n4 = (size_t)f->cpus * f->conf.sets4 * KCM_FL_WAYS;
-	size_t n6 = (size_t)f->cpus * f->conf.sets6 * KCM_FL_WAYS;
+	size_t n4 = (size_t)f->cpus * f->conf.sets4, n6 = (size_t)f->cpus * f->conf.sets6;
 
 	*used = 0;
-	*size = f->conf.no_cache ? 0 : n4 + n6;
-	for (size_t i = 0; *size && i < n4; i++)
-		*used += load32(&f->e4[i].f.genid) != 0;
-	for (size_t i = 0; *size && i < n6; i++)
-		*used += load32(&f->e6[i].f.genid) != 0;
+	*size = 0;
+	if (f->conf.no_cache)
+		return;
+	*size = (n4 + n6) * KCM_FL_WAYS;
+	for (size_t i = 0; i < n4; i++)
+		for (unsigned int ways = used_ways(&f->h4[i]); ways; ways &= ways - 1)
+			*used += load32(&f->e4[i * KCM_FL_WAYS + __builtin_ctz(ways)].f.genid) != 0;
+	for (size_t i = 0; i < n6; i++)
+		for (unsigned int ways = used_ways(&f->h6[i]); ways; ways &= ways - 1)
+			*used += load32(&f->e6[i * KCM_FL_WAYS + __builtin_ctz(ways)].f.genid) != 0;
 }
