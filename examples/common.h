@@ -78,13 +78,12 @@ static inline int tcp_open(const char *where, int listening)
 /* The port a socket is bound to: ADDR:0 lets the kernel choose one. */
 static inline int tcp_port(int fd)
 {
-	struct sockaddr_storage ss = { 0 };
-	socklen_t len = sizeof(ss);
+	struct sockaddr_in6 a = { 0 };
+	socklen_t len = sizeof(a);
 
-	if (getsockname(fd, (struct sockaddr *)&ss, &len))
+	if (getsockname(fd, (struct sockaddr *)&a, &len))
 		die(-errno, "getsockname");
-	return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
-					      : ((struct sockaddr_in *)&ss)->sin_port);
+	return ntohs(a.sin6_port); /* that of sockaddr_in is at the same place */
 }
 
 #endif
