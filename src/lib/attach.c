@@ -55,6 +55,7 @@ static void copy_addr(const struct sockaddr_storage *ss, uint8_t addr[16], uint1
 
 		memset(addr, 0, 16);
 		memcpy(addr, &s->sin_addr, 4);
+		/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): getsockname() sets it */
 		*port = ntohs(s->sin_port);
 	}
 }
