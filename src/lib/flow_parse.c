@@ -189,9 +189,7 @@ static int parse_lines(struct parse *p)
 			      FLOW_LINE - 1);
 		else if (err == -EILSEQ)
 			wrong(p, "a NUL byte; allowed: text");
-		else if (err < 0)
-			return err;
-		else if ((err = parse_line(p, text)))
+		else if (err < 0 || (err = parse_line(p, text)))
 			return err;
 	}
 	return 0;
