@@ -14,7 +14,7 @@
 #define QUEUED	     10000
 #define TO	     4 /* listeners of the new generation */
 #define STALLED_NS   (5ULL * BENCH_NS_PER_S)
-#define GOAL_UNEVEN  (QUEUED / TO / 100 + 2)
+#define GOAL_UNEVEN  (QUEUED / 100.0 / TO + 2)
 #define ROUNDS_FEWER 3 /* a round takes a second */
 
 enum side {
