@@ -36,7 +36,7 @@ int migrate_owners(const char *dir)
 int migrate_adopt(const char *dir)
 {
 	_cleanup_fd_ int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	struct netns_list l;
+	struct netns_list l = { 0 };
 	int err = own < 0 ? -errno : netns_list(&l), ret;
 
 	if (err)

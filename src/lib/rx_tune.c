@@ -141,7 +141,7 @@ static int adopt(const char *name)
 {
 	_cleanup_fd_ int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	char path[KCM_PIN_PATH];
-	struct netns_list l;
+	struct netns_list l = { 0 };
 	int err = kcm_pin_path(path, sizeof(path), RX_SYSTEM, name, "kcm_rx_adopt"), ret = 0;
 
 	err = err ?: own < 0 ? -errno : netns_list(&l);

@@ -158,6 +158,7 @@ static inline void sets_policy(struct sets *s, struct flow_policy *p, enum sets_
 		p->vlan_id = p->vlan == FLOW_VLAN_ID ? sets_below(s, 3) * 2047 : 0;
 	}
 	if (sets_chance(s, 10)) {
+		/* NOLINTNEXTLINE(misc-redundant-expression): two random ones */
 		p->tcp_mask = 1 << sets_below(s, 8) | 1 << sets_below(s, 8);
 		p->tcp_flags = sets_below(s, 256) & p->tcp_mask;
 	}
