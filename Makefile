@@ -68,7 +68,7 @@ SKELS := $(BPF_SRC:bpf/%.bpf.c=$(SKEL)/%.skel.h) $(TEST_BPF_SRC:tests/bpf/%.bpf.
 MANS := $(MAN_SRC:src/man/%.rst.in=$(BUILD)/man/%)
 COMPLETIONS := $(BUILD)/completion/kcmtool $(BUILD)/completion/_kcmtool
 
-.PHONY: all libs skels tests fuzzers benches doc test check lint bench soak demo fuzz deps vmlinux install clean FORCE
+.PHONY: all libs skels tests fuzzers benches doc test check lint coverage bench soak demo fuzz deps vmlinux install clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -244,6 +244,12 @@ soak: deps
 lint: deps
 	@tests/deps tests/static/packages.txt
 	@BUILD=$(BUILD) tests/lint
+
+# Lines of src/ that the tests of COVER reach; fails below 85 %.
+COVER ?= unit bpf e2e
+coverage: deps
+	@tests/deps tests/coverage/packages.txt
+	@tests/coverage/run $(COVER)
 
 vmlinux:
 	vmlinux/generate vmlinux/types.txt > vmlinux/vmlinux.h.tmp
