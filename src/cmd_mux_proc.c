@@ -149,12 +149,13 @@ static void retire(struct run *r, struct proc *p)
 	pthread_mutex_unlock(&r->mux->lock);
 }
 
-static void retire_place(struct run *r, unsigned int index, const struct proc *except)
+/* Those that were started before @newer, which may not be the newest itself; NULL: all. */
+static void retire_place(struct run *r, unsigned int index, const struct proc *newer)
 {
 	for (int i = 0; i < RUN_PROCS; i++) {
 		struct proc *p = &r->procs[i];
 
-		if (p != except && p->index == index &&
+		if (p->index == index && (!newer || p->start_ns < newer->start_ns) &&
 		    (p->state == PROC_ON || p->state == PROC_STARTING))
 			retire(r, p);
 	}
@@ -287,6 +288,13 @@ int procs_tick(struct run *r, uint64_t now)
 	uint64_t next = UINT64_MAX;
 	int tick = -1;
 
+	/* First, so that what is started here is looked at again soon. */
+	for (unsigned int i = 0; !r->stopping && i < r->nworkers; i++) {
+		if (r->places[i].retry_ns && r->places[i].retry_ns <= now)
+			start_due(r, i, now);
+		if (r->places[i].retry_ns && r->places[i].retry_ns < next)
+			next = r->places[i].retry_ns;
+	}
 	for (int i = 0; i < RUN_PROCS; i++) {
 		struct proc *p = &r->procs[i];
 
@@ -303,12 +311,6 @@ int procs_tick(struct run *r, uint64_t now)
 					       tick == TICK_MS
 				       ? TICK_MS
 				       : SLOW_TICK_MS;
-	}
-	for (unsigned int i = 0; !r->stopping && i < r->nworkers; i++) {
-		if (r->places[i].retry_ns && r->places[i].retry_ns <= now)
-			start_due(r, i, now);
-		if (r->places[i].retry_ns && r->places[i].retry_ns < next)
-			next = r->places[i].retry_ns;
 	}
 	if (next != UINT64_MAX) {
 		int ms = next > now ? (int)((next - now) / 1000000) + 1 : 0;

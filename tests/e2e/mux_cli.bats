@@ -309,6 +309,19 @@ reload_under_load() { # worker options
 
 @test "reload with slow workers waits for what they have in hand" { reload_under_load --slow-us 3000; }
 
+@test "reload replaces a worker that was killed and started again before, with nobody connected" {
+	run_mux x listen 127.0.0.1:0 frame u32be workers 3 -- "$WORKER" --tag "$T/tag"
+	until_true workers_on x 3
+	killed=$(pids_of x | cut -d ' ' -f 1)
+	kill -KILL "$killed"
+	until_true eval '[[ " $(pids_of x) " != *" $killed "* ]] && workers_on x 3'
+	before=$(pids_of x)
+	kill -HUP "$runner"
+	until_true eval '[[ -z $(pids_of x | tr " " "\n" | sort - <(tr " " "\n" <<<"$before") | uniq -d) ]]'
+	until_true workers_on x 3
+	end_mux
+}
+
 @test "reload to a program that does not start leaves the old workers at work" {
 	run_mux x listen 127.0.0.1:0 frame u32be workers 2 -- "$WORKER" --tag "$T/tag"
 	until_true workers_on x 2
