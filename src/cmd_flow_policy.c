@@ -137,7 +137,7 @@ int flow_set_read(const char *file, struct flow_set *set)
 {
 	_cleanup_free_ char *errors = NULL;
 	int err = flow_parse_file(file, set, &errors);
-	bool scarce = err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+	bool scarce = log_scarce(err);
 
 	if (!err)
 		return flow_set_resolve(set, file);

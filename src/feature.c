@@ -166,7 +166,8 @@ static int explain(uint64_t set, const char *what)
 		if (!(set & (1ULL << i)))
 			continue;
 		r = feature_probe(i);
-		if (r->state == FEATURE_WORKS || r->state == FEATURE_WARN)
+		/* What ran out for the probe ran out for the command: it has the better words. */
+		if (r->state == FEATURE_WORKS || r->state == FEATURE_WARN || log_scarce(r->err))
 			continue;
 		privilege = (CAPS & (1ULL << i)) || r->state == FEATURE_UNKNOWN;
 		return report(PROBLEM(.code = privilege ? KCM_EXIT_PRIVILEGE : KCM_EXIT_KERNEL,

@@ -36,6 +36,12 @@ enum kcm_exit log_exit_code(int err)
 	}
 }
 
+bool log_scarce(int err)
+{
+	err = abs(err);
+	return err == ENOMEM || err == EMFILE || err == ENFILE || err == ENOBUFS;
+}
+
 /* What helps against an error wherever it comes from. */
 static const char *remedy(int err)
 {

@@ -38,6 +38,8 @@ void warn(const char *what, ...) _printf_(1, 2);
 /* Text for an errno, including the kernel's own 524. */
 const char *log_errno(int err);
 enum kcm_exit log_exit_code(int err);
+/* Something is used up for the moment: it says nothing of what the kernel can do. */
+bool log_scarce(int err);
 
 /*
  * libbpf's messages are kept and shown only when a command failed, or at once with -v.

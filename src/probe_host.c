@@ -104,11 +104,18 @@ const char *probe_cgroup2_path(void)
 
 int probe_host_cgroup2(const struct feature *f, struct feature_result *r)
 {
-	const char *path = probe_cgroup2_path();
+	const char *path;
 
 	(void)f;
+	errno = 0;
+	path = probe_cgroup2_path();
 	if (*path)
 		return feature_set(r, FEATURE_WORKS, NULL, "mounted at %s", path);
+	if (log_scarce(errno)) {
+		r->err = errno;
+		return feature_set(r, FEATURE_UNKNOWN, "again, with more of it",
+				   "/proc/self/mountinfo: %s", strerror(r->err));
+	}
 	return feature_set(r, FEATURE_MISSING, "mount -t cgroup2 none /sys/fs/cgroup",
 			   "no cgroup2 is mounted");
 }

@@ -38,6 +38,9 @@ int probe_refused(const struct feature *f, struct feature_result *r, int err, co
 		return feature_set(r, FEATURE_UNKNOWN,
 				   "run as root or with CAP_BPF and CAP_NET_ADMIN",
 				   "%s was not permitted", step);
+	if (log_scarce(r->err))
+		return feature_set(r, FEATURE_UNKNOWN, "again, with more of it", "%s failed: %s",
+				   step, log_errno(err));
 	snprintf(remedy, sizeof(remedy), "Linux %s or later%s%s", f->since,
 		 f->config ? " with " : "", f->config ? f->config : "");
 	return feature_set(r, FEATURE_MISSING, remedy, "%s failed: %s", step, log_errno(err));
