@@ -44,8 +44,9 @@ BPF_SRC := $(wildcard bpf/*.bpf.c)
 TEST_BPF_SRC := $(wildcard tests/bpf/*.bpf.c)
 LIB_SRC := $(wildcard src/lib/*.c)
 TOOL_SRC := $(wildcard src/*.c)
+FAULTS_ALLOC := tests/e2e/faults_alloc.c
 EXAMPLE_SRC := $(wildcard examples/*.c)
-TEST_SRC := $(filter-out %.bpf.c,$(wildcard tests/unit/*.c tests/bpf/*.c tests/e2e/*.c))
+TEST_SRC := $(filter-out %.bpf.c $(FAULTS_ALLOC),$(wildcard tests/unit/*.c tests/bpf/*.c tests/e2e/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/bench_*.c)
 BENCH_PART := $(filter-out $(BENCH_SRC),$(wildcard tests/bench/*.c))
@@ -76,7 +77,7 @@ COMPLETIONS := $(BUILD)/completion/kcmtool $(BUILD)/completion/_kcmtool
 all: libs $(TOOL) $(EXAMPLES) doc
 libs: $(LIBKCM_A) $(LIBKCM_SO) $(BUILD)/libkcm.so
 skels: $(SKELS)
-tests: all $(TEST_BPF) $(TESTS)
+tests: all $(TEST_BPF) $(TESTS) $(BUILD)/tests/faults_alloc.so
 fuzzers: $(FUZZERS)
 benches: libs $(BENCHES) $(BENCH_TESTS)
 doc: $(MANS) $(COMPLETIONS)
@@ -153,6 +154,11 @@ space := $(empty) $(empty)
 comma := ,
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
 
+# Preloaded into the tool, for allocations that fail.
+$(BUILD)/tests/faults_alloc.so: $(BUILD)/obj/$(FAULTS_ALLOC:.c=.o)
+	@mkdir -p $(@D)
+	$(CC) -shared $< -o $@
+
 # Tests of histories have flow's library with programs that keep a record of packets.
 HIST_OBJ := $(patsubst src/lib/%.c,$(BUILD)/obj/hist/%.o,$(shell grep -l '"flow\.skel\.h"' src/lib/*.c))
 $(BUILD)/hist/flow.skel.h: $(BUILD)/tests/flowhist.bpf.o
@@ -206,6 +212,14 @@ test: deps
 	@BUILD=$(BUILD) tests/run
 
 check: test
+
+# All system calls and allocations of every command fail in turn: hours. FAULTS="mux rx" for some.
+FAULTS ?= core mux flow migrate rx sock
+.PHONY: faults
+faults: deps
+	@$(MAKE) --no-print-directory tests
+	@for system in $(FAULTS); do KCM_FAULTS=all BUILD=$(BUILD) \
+		tests/run "e2e/faults.bats=^$$system:" || exit 1; done
 
 fuzz: fuzzers
 	@BUILD=$(BUILD) tests/run fuzz
