@@ -177,11 +177,15 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_PART:%.c=$(BUILD)/obj/%.o
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ -o $@ $(DYN_LIBS) -ljansson -lm
 
-# A fuzzer includes the .c files it tests.
+# A fuzzer includes the .c files it tests; one that includes a header of the tool has the rest, too.
+FUZZ_CLI := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(shell grep -lE '^\#include "($(subst $(space),|,$(TOOL_HEADERS)))"' $(FUZZ_SRC)))
+$(FUZZ_CLI): $(LIBCLI_A) $(LIBKCM_A)
+$(FUZZ_CLI): FUZZ_LIBS := $(LIBCLI_A) $(LIBKCM_A) -lseccomp -lncursesw -ltinfo
+
 $(BUILD)/fuzz/%: tests/fuzz/%.c | $$(call skels_of,tests/fuzz/$$*.c)
 	@mkdir -p $(@D)
 	$(CLANG) $(CPPFLAGS) -std=gnu11 -g -O1 $(WARN) -MMD -MP -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=all $< -o $@ $(DYN_LIBS) -ljansson -lcap
+		-fno-sanitize-recover=all $< -o $@ $(FUZZ_LIBS) $(DYN_LIBS) -ljansson -lcap
 
 # ---- manual pages, completion -----------------------------------------------------------------
 # @SYNOPSIS object@ in a page is replaced by what the command table says.
