@@ -32,6 +32,8 @@ def begin(soak):
             "workers", str(WORKERS), *words, "--", *program], SERVER)
         soak.until(f"mux {name} is there", lambda: len(workers(soak, name, True)) == WORKERS)
         soak.roles["worker." + name] = lambda pid=owner.pid: children(pid)
+        # A mux keeps what it has made for a worker slot, and a reload needs as many again.
+        reload(soak, name)
 
 
 def children(pid):
@@ -49,27 +51,34 @@ def stats(soak, name):
     return (s["workers"]["lost"], s["transmit"]["aborts"], s["workers"]["deaths"]) if s else (0, 0, 0)
 
 
+def reload(soak, name):
+    """All workers are replaced by new ones."""
+    gone = set(workers(soak, name))
+    next(p for role, p in soak.children if role == "owner." + name).send_signal(signal.SIGHUP)
+    await_new(soak, name, gone)
+    soak.add("mux.reloads")
+
+
+def await_new(soak, name, gone):
+    start = time.monotonic()
+    soak.until(f"mux {name} has new workers",
+               lambda: len(now := workers(soak, name)) == WORKERS and not gone & set(now))
+    soak.say(f"mux {name}: {gone} replaced in {time.monotonic() - start:.1f} s")
+
+
 def kills(soak):
     """Workers die at random moments, or all of them are replaced; others must come."""
     while soak.pause(random.uniform(2, 8)):
         name = random.choice(list(PORTS))
-        owner = next(p for role, p in soak.children if role == "owner." + name)
-        before = workers(soak, name)
-        if not before:
-            continue
         if random.random() < 0.2:
-            owner.send_signal(signal.SIGHUP)
-            soak.add("mux.reloads")
-            gone = set(before)
-        else:
-            gone = {random.choice(before)}
-            for pid in gone:
-                os.kill(pid, signal.SIGKILL)
+            reload(soak, name)
+            continue
+        alive = workers(soak, name)
+        if alive:
+            pid = random.choice(alive)
+            os.kill(pid, signal.SIGKILL)
             soak.add("mux.kills")
-        start = time.monotonic()
-        soak.until(f"mux {name} has new workers",
-                   lambda: len(now := workers(soak, name)) == WORKERS and not gone & set(now))
-        soak.say(f"mux {name}: {len(gone)} of {before} replaced in {time.monotonic() - start:.1f} s")
+            await_new(soak, name, {pid})
 
 
 def rounds(soak):
