@@ -100,7 +100,7 @@ static const struct out_column columns[] = {
 	{ "idle", NULL },   { "age", NULL },
 };
 
-static int list(const struct cmd_args *args, const struct flow_inst *f, compare_fn sort)
+static int list(const struct cmd_args *args, struct flow_inst *f, compare_fn sort)
 {
 	_cleanup_labels_ struct flow_labels labels = { .f = f };
 	_cleanup_free_ struct flow_flow *flows = NULL;
@@ -150,12 +150,15 @@ int flow_flush_cmd(const struct cmd_args *args)
 {
 	_cleanup_flow_ struct flow_inst f = FLOW_INST_NONE;
 	struct flow_want want;
-	int code = flow_open(&f, args->pos[0], FLOW_WRITE);
+	int err, code = flow_open(&f, args->pos[0], FLOW_WRITE);
+	size_t n;
 
 	code = code ?: flow_want_take(&want, args, &f);
 	if (code)
 		return code;
-	out_u64(args->out, "flushed",
-		flow_flush(&f, want.any ? flow_wanted : NULL, want.any ? &want : NULL));
+	err = flow_flush(&f, want.any ? flow_wanted : NULL, want.any ? &want : NULL, &n);
+	if (err)
+		return flow_failed("cannot flush flows", args->pos[0], err, "");
+	out_u64(args->out, "flushed", n);
 	return 0;
 }

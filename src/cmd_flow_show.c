@@ -61,15 +61,17 @@ static void show_links(struct out *o, const struct flow_inst *f)
 	out_end(o);
 }
 
-static int show_one(struct out *o, const struct flow_inst *f)
+static int show_one(struct out *o, struct flow_inst *f)
 {
 	__u64 hits = SUM(f, hits), misses = SUM(f, misses) + SUM(f, stale) + SUM(f, bypassed);
 	size_t used, size;
+	int err = flow_fill_level(f, &used, &size);
 	__u32 n = 0;
 
+	if (err)
+		return flow_failed("cannot read the cache", f->link[0].ifname, err, "");
 	for (__u32 i = 0; i < f->conf.policies; i++)
 		n += flow_line_lives(f, i);
-	flow_fill_level(f, &used, &size);
 	out_str(o, "name", f->name);
 	out_u64(o, "policies", n);
 	out_u64(o, "room", f->conf.slots - KCM_FL_SLOT_FIRST);

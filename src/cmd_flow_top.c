@@ -49,7 +49,7 @@ static __u64 now_ns(void)
 	return (__u64)t.tv_sec * 1000000000ULL + (__u64)t.tv_nsec;
 }
 
-static int look(const struct flow_inst *f, struct flow_want *want, struct look *l)
+static int look(struct flow_inst *f, struct flow_want *want, struct look *l)
 {
 	size_t n, kept = 0;
 	int err = flow_flows(f, &l->flow, &n);

@@ -177,8 +177,11 @@ static int walk(struct walk *w)
 	w->now = (__u32)(jiffies >> w->f->conf.tick_shift);
 	clock_getres(CLOCK_MONOTONIC_COARSE, &res);
 	w->tick_us = ((__u64)res.tv_nsec << w->f->conf.tick_shift) / 1000;
-	err = walk_sets(w, false, w->f->h4, w->f->conf.sets4);
-	return err ?: walk_sets(w, true, w->f->h6, w->f->conf.sets6);
+	/* A family that had no entry when the cache was mapped is not looked at. */
+	err = w->f->e4 ? walk_sets(w, false, w->f->h4, w->f->conf.sets4) : 0;
+	if (!err && w->f->e6)
+		err = walk_sets(w, true, w->f->h6, w->f->conf.sets6);
+	return err;
 }
 
 /* ---- what several CPUs saw is one flow ---- */
@@ -261,7 +264,7 @@ static size_t used_places(const struct flow_inst *f)
 	return n;
 }
 
-int flow_flows(const struct flow_inst *f, struct flow_flow **flows, size_t *n)
+int flow_flows(struct flow_inst *f, struct flow_flow **flows, size_t *n)
 {
 	struct found l = { 0 };
 	struct walk w = { .f = f, .fn = add, .arg = &l };
@@ -271,7 +274,8 @@ int flow_flows(const struct flow_inst *f, struct flow_flow **flows, size_t *n)
 	*n = 0;
 	if (f->conf.no_cache)
 		return 0;
-	err = grow(&l, used_places(f) + 64);
+	err = flow_inst_cache(f);
+	err = err ?: grow(&l, used_places(f) + 64);
 	err = err ?: walk(&w);
 	if (err) {
 		free(l.flow);
@@ -306,30 +310,43 @@ static int flush(struct walk *w, const struct flow_flow *flow, __u32 *genid)
 	return 0;
 }
 
-size_t flow_flush(struct flow_inst *f, bool (*want)(const struct flow_flow *flow, void *arg),
-		  void *arg)
+int flow_flush(struct flow_inst *f, bool (*want)(const struct flow_flow *flow, void *arg),
+	       void *arg, size_t *n)
 {
 	struct flushing x = { .want = want, .arg = arg };
 	struct walk w = { .f = f, .fn = flush, .arg = &x, .all = true };
+	int err = flow_inst_cache(f);
 
-	if (!f->conf.no_cache)
-		walk(&w);
-	return x.n;
+	if (!err && !f->conf.no_cache)
+		err = walk(&w);
+	*n = x.n;
+	return err;
 }
 
-void flow_fill_level(const struct flow_inst *f, size_t *used, size_t *size)
+/* Entries of one family whose @genid is at @at and each @step bytes from there on. */
+static size_t in_use(const struct kcm_fl_head *head, size_t sets, const void *at, size_t step)
 {
-	size_t n4 = (size_t)f->cpus * f->conf.sets4, n6 = (size_t)f->cpus * f->conf.sets6;
+	size_t n = 0;
 
-	*used = 0;
-	*size = 0;
-	if (f->conf.no_cache)
-		return;
-	*size = (n4 + n6) * KCM_FL_WAYS;
-	for (size_t i = 0; i < n4; i++)
-		for (unsigned int ways = used_ways(&f->h4[i]); ways; ways &= ways - 1)
-			*used += load32(&f->e4[i * KCM_FL_WAYS + __builtin_ctz(ways)].f.genid) != 0;
-	for (size_t i = 0; i < n6; i++)
-		for (unsigned int ways = used_ways(&f->h6[i]); ways; ways &= ways - 1)
-			*used += load32(&f->e6[i * KCM_FL_WAYS + __builtin_ctz(ways)].f.genid) != 0;
+	for (size_t i = 0; at && i < sets; i++)
+		for (unsigned int ways = used_ways(&head[i]); ways; ways &= ways - 1) {
+			size_t k = i * KCM_FL_WAYS + (size_t)__builtin_ctz(ways);
+
+			n += load32((const void *)((const char *)at + k * step)) != 0;
+		}
+	return n;
+}
+
+int flow_fill_level(struct flow_inst *f, size_t *used, size_t *size)
+{
+	size_t sets4 = (size_t)f->cpus * f->conf.sets4, sets6 = (size_t)f->cpus * f->conf.sets6;
+	int err = flow_inst_cache(f);
+
+	*used = *size = 0;
+	if (err || f->conf.no_cache)
+		return err;
+	*size = (sets4 + sets6) * KCM_FL_WAYS;
+	*used = in_use(f->h4, sets4, f->e4 ? &f->e4->f.genid : NULL, sizeof(*f->e4)) +
+		in_use(f->h6, sets6, f->e6 ? &f->e6->f.genid : NULL, sizeof(*f->e6));
+	return 0;
 }

@@ -28,16 +28,17 @@ struct flow_flow {
  * Entries that change while they are read are read again, so that none is torn.
  * Return: 0 or -errno. Free *@flows.
  */
-int flow_flows(const struct flow_inst *f, struct flow_flow **flows, size_t *n);
+int flow_flows(struct flow_inst *f, struct flow_flow **flows, size_t *n);
 
 /**
  * flow_flush() - judge anew, with the next packet, those for which @want says so (NULL: all)
- * Their counters begin anew, too. Return: how many entries; a flow may have one on each CPU.
+ * Their counters begin anew, too. @n: how many entries; a flow may have one on each CPU.
+ * Return: 0 or -errno.
  */
-size_t flow_flush(struct flow_inst *f, bool (*want)(const struct flow_flow *flow, void *arg),
-		  void *arg);
+int flow_flush(struct flow_inst *f, bool (*want)(const struct flow_flow *flow, void *arg),
+	       void *arg, size_t *n);
 
-/* How many entries are in use, and how many there are. */
-void flow_fill_level(const struct flow_inst *f, size_t *used, size_t *size);
+/* How many entries are in use, and how many there are. Return: 0 or -errno. */
+int flow_fill_level(struct flow_inst *f, size_t *used, size_t *size);
 
 #endif

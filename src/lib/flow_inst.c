@@ -123,17 +123,41 @@ static int map_one(void *at, const struct flow_inst *f, enum flow_map m, size_t 
 
 static int map_all(struct flow_inst *f)
 {
-	size_t n = f->conf.slots, cpus = f->cpus, s4 = f->conf.sets4, s6 = f->conf.sets6;
+	size_t n = f->conf.slots, cpus = f->cpus;
 	int err = map_one(&f->line, f, FLOW_IDX, f->conf.policies * sizeof(*f->line));
 
 	err = err ?: map_one(&f->text, f, FLOW_SRC, f->conf.text_bytes);
 	err = err ?: map_one(&f->pol, f, FLOW_POL, n * sizeof(*f->pol));
 	err = err ?: map_one(&f->cnt, f, FLOW_CNT, cpus * n * sizeof(*f->cnt));
-	err = err ?: map_one(&f->stat, f, FLOW_STAT, cpus * sizeof(*f->stat));
-	err = err ?: map_one(&f->h4, f, FLOW_H4, cpus * s4 * sizeof(*f->h4));
-	err = err ?: map_one(&f->e4, f, FLOW_E4, cpus * s4 * KCM_FL_WAYS * sizeof(*f->e4));
-	err = err ?: map_one(&f->h6, f, FLOW_H6, cpus * s6 * sizeof(*f->h6));
-	return err ?: map_one(&f->e6, f, FLOW_E6, cpus * s6 * KCM_FL_WAYS * sizeof(*f->e6));
+	return err ?: map_one(&f->stat, f, FLOW_STAT, cpus * sizeof(*f->stat));
+}
+
+static bool any_used(const struct kcm_fl_head *head, size_t n)
+{
+	static const __u16 none[KCM_FL_WAYS];
+
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(head[i].tag, none, sizeof(none)))
+			return true;
+	return false;
+}
+
+int flow_inst_cache(struct flow_inst *f)
+{
+	size_t n4 = (size_t)f->cpus * f->conf.sets4, n6 = (size_t)f->cpus * f->conf.sets6;
+	int err = 0;
+
+	if (f->conf.no_cache)
+		return 0;
+	if (!f->h4)
+		err = map_one(&f->h4, f, FLOW_H4, n4 * sizeof(*f->h4));
+	if (!err && !f->h6)
+		err = map_one(&f->h6, f, FLOW_H6, n6 * sizeof(*f->h6));
+	if (!err && !f->e4 && any_used(f->h4, n4))
+		err = map_one(&f->e4, f, FLOW_E4, n4 * KCM_FL_WAYS * sizeof(*f->e4));
+	if (!err && !f->e6 && any_used(f->h6, n6))
+		err = map_one(&f->e6, f, FLOW_E6, n6 * KCM_FL_WAYS * sizeof(*f->e6));
+	return err;
 }
 
 int flow_inst_program(struct flow_inst *f, int prog_fd)

@@ -76,7 +76,7 @@ struct flow_inst {
 	struct kcm_fl_pol *pol;	  /* conf.slots */
 	struct kcm_fl_count *cnt; /* cpus * conf.slots */
 	struct kcm_fl_stat *stat; /* cpus */
-	struct kcm_fl_head *h4, *h6;
+	struct kcm_fl_head *h4, *h6; /* from here on: see flow_inst_cache() */
 	struct kcm_fl_ent4 *e4;
 	struct kcm_fl_ent6 *e6;
 	__u32 cpus; /* possible ones */
@@ -118,6 +118,12 @@ enum flow_open {
 int flow_inst_open(struct flow_inst *f, const char *ifname, enum flow_open how);
 int flow_inst_open_name(struct flow_inst *f, const char *name, enum flow_open how);
 void flow_inst_close(struct flow_inst *f);
+
+/*
+ * Map the cache, or what there is in it now: entries of a family that has none stay NULL. It is
+ * most of an instance's memory, and who changes policies need not wait for its page tables.
+ */
+int flow_inst_cache(struct flow_inst *f);
 
 /*
  * Keep the policies of an instance that was opened to be read as they are now, whatever somebody

@@ -316,6 +316,7 @@ static void collisions(void **state)
 	for (int round = 0; round < 20; round++)
 		for (uint32_t i = 0; i < CRAFTED; i++)
 			send_flow(&crafted[i], NULL);
+	assert_int_equal(flow_inst_cache(&inst), 0);
 	/* They are where they should be, and nowhere else. */
 	for (uint32_t i = 0; i < inst.conf.sets4 * KCM_FL_WAYS; i++) {
 		size_t at = (size_t)cpu * inst.conf.sets4 * KCM_FL_WAYS + i;
