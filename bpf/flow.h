@@ -144,10 +144,15 @@ struct kcm_fl_pol {
  */
 struct kcm_fl_cond {
 	__u16 splo, sphi, dplo, dphi;
-	__u8 proto, flags;
-	__u8 tcp, tcp_mask;
-	__u8 slen, dlen;
-	__u8 slist, dlist;
+	union {
+		struct {
+			__u8 proto, flags;
+			__u8 tcp, tcp_mask;
+			__u8 slen, dlen;
+			__u8 slist, dlist;
+		};
+		__u64 kind; /* see KCM_FL_PLAIN */
+	};
 	__u64 where;
 };
 
@@ -166,6 +171,22 @@ struct kcm_fl_cond {
 #define KCM_FL_VLAN_IS	  0x3000
 #define KCM_FL_ICMP	  0x4000 /* port ranges are of type and code */
 #define KCM_FL_ON	  0x8000 /* what is behind it is looked at too */
+
+/*
+ * A plain rule has no conditions but addresses, ports and a protocol: most are, and to look at the
+ * others' in vain is most of the time that a leaf takes. Bits of @kind and of @where that say so.
+ */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define KCM_FL_KIND(flags, tcp_mask, slist, dlist)                              \
+	((__u64)(flags) << 8 | (__u64)(tcp_mask) << 24 | (__u64)(slist) << 48 | \
+	 (__u64)(dlist) << 56)
+#else
+#define KCM_FL_KIND(flags, tcp_mask, slist, dlist) \
+	((__u64)(flags) << 48 | (__u64)(tcp_mask) << 32 | (__u64)(slist) << 8 | (__u64)(dlist))
+#endif
+#define KCM_FL_PLAIN_BITS  KCM_FL_KIND(0xff & ~KCM_FL_HAS_PROTO, 0xff, 0xff, 0xff)
+#define KCM_FL_PLAIN	   KCM_FL_KIND(KCM_FL_FRAG_NO | KCM_FL_FRAG_FIRST | KCM_FL_FRAG_LATER, 0, 0, 0)
+#define KCM_FL_PLAIN_WHERE KCM_FL_WHERE(0xffff & ~KCM_FL_ON, 0, 0) /* not one of these */
 
 #define KCM_FL_WHERE(vlan, slot, rank) ((__u64)(vlan) << 48 | (__u64)(slot) << 24 | (rank))
 #define KCM_FL_W_VLAN(w)	       ((__u32)((w) >> 48))
