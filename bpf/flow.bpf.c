@@ -28,6 +28,7 @@ const volatile struct kcm_fl_conf kcm_fl_conf = { .genid = 1 };
 #include "flow_act.bpf.h"
 
 #define TCP_FIN_RST 5
+#define FLOOD	    16 /* packets in a row that are not in the cache */
 
 /* Does any change since @genid concern this flow? */
 __noinline int changed(const struct look *l, __u32 genid, __u32 slot, __u32 also)
@@ -109,18 +110,20 @@ static __always_inline void stamp(struct kcm_fl_flow *f)
 }
 
 /*
- * Find the policies by the trees, and keep the verdict in @f, or in a new entry at @at if there is
- * one. That comes last: what find_place() found to be missing is on its way from memory meanwhile.
+ * Find the policies by the trees, unless @l has them, and keep the verdict in @f, or in a new entry
+ * at @at if there is one. That comes last: what find_place() found to be missing is on its way from
+ * memory meanwhile.
  */
 static __always_inline int judge(struct xdp_md *ctx, struct look *l, const struct pk *p,
 				 struct kcm_fl_flow *f, const struct place *at,
-				 struct kcm_fl_stat *st, __u32 tick, __u64 since_ns)
+				 struct kcm_fl_stat *st, __u32 tick, __u64 since_ns, bool searched)
 {
 	__u64 begin_ns = time_plain(st);
 	struct kcm_fl_pol *pol;
 
-	look_at(l, p);
-	classify(l, p->len);
+	if (!searched)
+		search(l, p);
+	settle(l);
 	st->long_leaves += l->longs;
 	if (begin_ns)
 		note_ns(&st->plain_ns, begin_ns);
@@ -160,10 +163,7 @@ static __always_inline void try_plain(struct look *l, const struct pk *p, struct
 {
 	__u64 begin_ns = time_plain(st);
 
-	look_at(l, p);
-	look_up_lists(l);
-	l->rank = KCM_FL_NO_RANK;
-	look_through(l);
+	search(l, p);
 	if (begin_ns)
 		note_ns(&st->plain_ns, begin_ns);
 }
@@ -178,6 +178,7 @@ static __always_inline int on_packet(struct xdp_md *ctx)
 	struct place at;
 	__u64 since_ns;
 	struct look l;
+	bool searched;
 	struct pk p;
 
 	if (!st)
@@ -191,10 +192,16 @@ static __always_inline int on_packet(struct xdp_md *ctx)
 	}
 	if (kcm_fl_conf.no_cache || bypass(st)) {
 		st->bypassed++;
-		return judge(ctx, &l, &p, NULL, NULL, st, tick, 0);
+		return judge(ctx, &l, &p, NULL, NULL, st, tick, 0, false);
 	}
 	since_ns = time_cached(st);
 	find_place(&at, &p, cpu, tick);
+	/* In a flood of new flows the cache's memory is far away: search while it comes. */
+	searched = st->missed >= FLOOD && !is_plain_turn(st);
+	if (searched) {
+		fetch(&at, p.family);
+		search(&l, &p);
+	}
 	f = p.family == KCM_FL_IP6 ? find6(&at, &p.k6) : find4(&at, &p.k4);
 	if (f && f->genid) {
 		__u64 sum;
@@ -210,6 +217,7 @@ static __always_inline int on_packet(struct xdp_md *ctx)
 		}
 		if (sum != f->sum && !KCM_FL_WRONG(UNCHECKED))
 			goto stale;
+		st->missed = 0;
 		if (f->genid != kcm_fl_conf.genid) {
 			look_at(&l, &p);
 			look_up_lists(&l);
@@ -230,16 +238,18 @@ static __always_inline int on_packet(struct xdp_md *ctx)
 			act_also(ctx, st, f->also, p.len);
 		return act(ctx, &p, pol, f->slot, st);
 stale:
+		searched = false;
 		st->stale++;
 		hot(&at, p.family);
 	} else {
 		st->misses++;
+		st->missed++;
 		if (f) {
 			f->packets = f->bytes = 0;
 			f->first = f->last = tick;
 		}
 	}
-	return judge(ctx, &l, &p, f, &at, st, tick, since_ns);
+	return judge(ctx, &l, &p, f, &at, st, tick, since_ns, searched);
 }
 
 #ifndef KCM_FL_HISTORY
@@ -260,11 +270,7 @@ int kcm_fl_try(struct xdp_md *ctx)
 	read_packet(ctx, &p);
 	if (p.bad)
 		return -1;
-	look_at(&l, &p);
-	look_up_lists(&l);
-	l.rank = KCM_FL_NO_RANK;
-	l.slot = kcm_fl_conf.default_slot;
-	look_through(&l);
+	search(&l, &p);
 	return l.slot;
 }
 

@@ -279,9 +279,10 @@ struct kcm_fl_conf {
 	__u8 lists;    /* 1: there are any */
 	__u8 tcp_mask; /* flags that some policy looks at */
 	__u8 no_cache;
-	__u8 frags;  /* packets may be of several buffers */
-	__u8 bypass; /* may give the cache up where it does not pay */
-	__u8 pad[7];
+	__u8 frags;   /* packets may be of several buffers */
+	__u8 bypass;  /* may give the cache up where it does not pay */
+	__u8 ordered; /* this kind of CPU lets others see stores in the order of the program */
+	__u8 pad[6];
 	__u32 root[KCM_FL_FAMILIES][KCM_FL_GROUPS]; /* node; 0: no tree */
 	__u32 rank[KCM_FL_FAMILIES][KCM_FL_GROUPS]; /* of its first rule */
 	struct kcm_fl_change change[KCM_FL_CHANGES];
@@ -309,7 +310,8 @@ struct kcm_fl_stat {
 	__u32 until;		   /* turn at which that is decided anew */
 	__u32 cached_ns, plain_ns; /* means, in sixteenths */
 	__u8 bypassing, probing, backoff;
-	__u8 pad2[5];
+	__u8 pad2;
+	__u32 missed; /* packets in a row that were not in the cache */
 	__u64 was_misses, was_inserted, was_evicted; /* at the last decision */
 	__u64 pad3[2];
 };

@@ -205,9 +205,48 @@ __noinline int victim(const struct kcm_fl_head *head, __u32 now, __u32 first)
 }
 
 /*
- * An entry for the packet. It is not valid yet: the caller fills the rest in, and genid last.
- * Readers on other CPUs see genid 0 before any of the rest changes: an exchange is a full barrier.
+ * Readers on other CPUs are to see genid 0 before any of the rest changes. An exchange is a full
+ * barrier, and waits for memory where nothing else has to. Return: whether there was a flow.
  */
+static __always_inline bool vacate(struct kcm_fl_flow *f)
+{
+	__u32 was;
+
+	if (!kcm_fl_conf.ordered)
+		return __sync_lock_test_and_set(&f->genid, 0);
+	was = f->genid;
+	*(volatile __u32 *)&f->genid = 0;
+	asm volatile("" ::: "memory");
+	return was;
+}
+
+/*
+ * Have the memory of a place brought here: a load that is not there yet holds up all that comes
+ * behind it, and a store does not. Both fields are there for this only.
+ */
+static __always_inline void fetch(const struct place *at, __u8 family)
+{
+	struct kcm_fl_head *head = head_of(at, family);
+	__u32 n = at->entry + at->way;
+
+	if (head)
+		*(volatile __u64 *)&head->spare = 0;
+	if (family == KCM_FL_IP6) {
+		struct kcm_fl_ent6 *e = bpf_map_lookup_elem(&kcm_fl_e6, &n);
+
+		if (e) {
+			*(volatile __u8 *)&e->pad[0] = 0;
+			*(volatile __u8 *)&e->f.pad = 0;
+		}
+	} else {
+		struct kcm_fl_ent4 *e = bpf_map_lookup_elem(&kcm_fl_e4, &n);
+
+		if (e)
+			*(volatile __u8 *)&e->f.pad = 0;
+	}
+}
+
+/* An entry for the packet. It is not valid yet: the caller fills the rest in, and genid last. */
 static __always_inline struct kcm_fl_flow *put_in(const struct place *at, const struct pk *p,
 						  struct kcm_fl_stat *st)
 {
@@ -225,8 +264,7 @@ static __always_inline struct kcm_fl_flow *put_in(const struct place *at, const 
 		if (!e)
 			return NULL;
 		f = &e->f;
-		if (__sync_lock_test_and_set(&f->genid, 0))
-			st->evicted++;
+		st->evicted += vacate(f);
 		e->key = p->k6;
 	} else {
 		struct kcm_fl_ent4 *e = bpf_map_lookup_elem(&kcm_fl_e4, &n);
@@ -234,8 +272,7 @@ static __always_inline struct kcm_fl_flow *put_in(const struct place *at, const 
 		if (!e)
 			return NULL;
 		f = &e->f;
-		if (__sync_lock_test_and_set(&f->genid, 0))
-			st->evicted++;
+		st->evicted += vacate(f);
 		e->key = p->k4;
 	}
 	head->tag[way & (KCM_FL_WAYS - 1)] = at->tag;

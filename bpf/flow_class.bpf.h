@@ -188,21 +188,27 @@ __noinline int look_through(struct look *l)
 	return 0;
 }
 
-/*
- * The policies of a packet of @len bytes: @l->slot decides. @l->n_also 1: @l->also counts or
- * samples on the way. More: several do. @l->counting: they have done so on return.
- */
-static __always_inline void classify(struct look *l, __u32 len)
+/* The policies of a packet: @l->slot decides, @l->n_also others are met, maybe on the way to it. */
+static __always_inline void search(struct look *l, const struct pk *p)
 {
-	struct kcm_fl_pol *p;
+	struct kcm_fl_pol *pol;
 
+	look_at(l, p);
 	look_up_lists(l);
-	l->len = len;
+	l->len = p->len;
 	l->rank = KCM_FL_NO_RANK;
 	l->slot = kcm_fl_conf.default_slot;
-	p = pol_at(l->slot);
-	l->gen = p ? p->gen : 0;
+	pol = pol_at(l->slot);
+	l->gen = pol ? pol->gen : 0;
 	look_through(l);
+}
+
+/*
+ * Behind search(). @l->n_also 1: @l->also counts or samples on the way. More: several do.
+ * @l->counting: they have done so on return.
+ */
+static __always_inline void settle(struct look *l)
+{
 	if (l->n_also == 1) {
 		if (l->also_rank > l->rank)
 			l->n_also = 0;

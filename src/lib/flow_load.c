@@ -63,6 +63,9 @@ static int set_conf(struct flow_loading *l)
 	c->genid = 1;
 	c->no_cache = !o->cache_entries;
 	c->bypass = !o->no_bypass;
+#if defined(__x86_64__) || defined(__s390x__)
+	c->ordered = true;
+#endif
 	c->sets4 = c->sets6 = power_of_two((o->cache_entries + KCM_FL_WAYS - 1) / KCM_FL_WAYS);
 	c->slots = o->policies + KCM_FL_SLOT_FIRST;
 	set_clock(c, o);

@@ -94,8 +94,8 @@ int fp_lru(struct xdp_md *ctx)
 			return act(&p, f->slot);
 		}
 	}
-	look_at(&l, &p);
-	classify(&l, p.len);
+	search(&l, &p);
+	settle(&l);
 	new.slot = l.slot;
 	new.sum = l.gen;
 	new.genid = kcm_fl_conf.genid;
