@@ -55,16 +55,26 @@ struct bench_opts {
 	uint32_t workers;
 	uint32_t client_threads;
 	bool threads;	    /* mux: workers are threads, not processes */
+	bool one_way;	    /* no replies: workers count what they took, see bench_take() */
+	bool any_conn;	    /* replies may come by any connection; one client thread only */
 	uint32_t arena_mib; /* mux: memory for messages, 0 = the library's default */
 	int listen_fd;	    /* bound and listening when a server starts */
 	uint16_t port;
 	struct bench_shared *shared;
 };
 
+/* What one worker took where nobody is answered; in a cache line of its own. */
+struct bench_taken {
+	_Alignas(64) _Atomic uint64_t msgs;
+	_Atomic uint64_t bad;
+};
+
 /* One contiguous anonymous mapping, made before the fork of the server and of its client. */
 struct bench_shared {
 	_Atomic uint32_t nr_pids; /* processes whose CPU time is the server's */
 	_Atomic pid_t pids[BENCH_MAX_PIDS];
+	_Atomic uint32_t nr_takers;
+	struct bench_taken taken[BENCH_MAX_PIDS];
 };
 
 /* One more process belongs to the server; threads of a listed process are counted with it. */

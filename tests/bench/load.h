@@ -24,6 +24,7 @@ struct load_result {
 	uint64_t client_cpu_ns;
 	uint64_t bad;	  /* replies that were wrong */
 	uint64_t lost;	  /* requests without a reply */
+	uint64_t strayed; /* any_conn: replies of the measured time that came by another one */
 	struct hist all;  /* latency in ns */
 	struct hist fast; /* BENCH_WORK_SLOW: of the requests that are not slow */
 	char error[160];  /* the first thing that went wrong, or "" */

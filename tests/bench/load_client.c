@@ -63,6 +63,7 @@ static int client_open(struct client *cl)
 		int err = lthread_init(&th->io, o, &cl->phase);
 
 		th->client = cl;
+		th->io.all_conns = o->any_conn ? cl->conn : NULL;
 		th->first = t * o->conns / o->client_threads;
 		th->nr = (t + 1) * o->conns / o->client_threads - th->first;
 		th->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -141,9 +142,12 @@ static void *client_loop(void *arg)
 			lconn_receive(&th->io, c);
 			if (open)
 				lconn_send(&th->io, c);
-			else
+			else if (!th->io.all_conns)
 				lconn_refill(&th->io, c);
 		}
+		/* Whose replies they were is not known from who was ready. */
+		for (uint32_t i = 0; n > 0 && !open && th->io.all_conns && i < th->nr; i++)
+			lconn_refill(&th->io, &th->io.all_conns[i]);
 	}
 	return NULL;
 }
@@ -178,6 +182,7 @@ static void client_collect(struct client *cl, struct load_result *res)
 
 		res->bad += io->bad;
 		res->lost += io->in_flight;
+		res->strayed += io->strayed;
 		hist_merge(&res->all, io->all);
 		hist_merge(&res->fast, io->fast);
 		if (io->error[0] && !res->error[0])

@@ -64,6 +64,7 @@ void lthread_reset(struct lthread *t)
 	memset(t->all, 0, sizeof(*t->all));
 	memset(t->fast, 0, sizeof(*t->fast));
 	t->bad = 0;
+	t->strayed = 0;
 }
 
 int lconn_init(struct lconn *c, const struct bench_opts *o, int fd, uint32_t id)
@@ -191,6 +192,17 @@ void lconn_refill(struct lthread *t, struct lconn *c)
 	lconn_send(t, c);
 }
 
+/* The connection whose request the reply at @p answers; @c got it. */
+static struct lconn *reply_conn(const struct lthread *t, struct lconn *c, const uint8_t *p)
+{
+	struct bench_msg m;
+
+	if (!t->all_conns)
+		return c;
+	memcpy(&m, p, sizeof(m));
+	return m.conn < t->opts->conns ? &t->all_conns[m.conn] : c;
+}
+
 /* The slot that the reply at @p answers, NULL if it answers none or is wrong. */
 static struct lslot *reply_check(const struct lthread *t, struct lconn *c, const uint8_t *p,
 				 uint32_t len)
@@ -218,6 +230,7 @@ static uint32_t receive_frames(struct lthread *t, struct lconn *c, const uint8_t
 
 	while (pos < avail) {
 		uint32_t len = bench_frame_len(p + pos, avail - pos);
+		struct lconn *to;
 		struct lslot *s;
 
 		if (len && len != t->opts->reply_size) {
@@ -227,7 +240,8 @@ static uint32_t receive_frames(struct lthread *t, struct lconn *c, const uint8_t
 		}
 		if (!len || len > avail - pos)
 			break;
-		s = reply_check(t, c, p + pos, len);
+		to = reply_conn(t, c, p + pos);
+		s = reply_check(t, to, p + pos, len);
 		pos += len;
 		if (!s) {
 			t->bad++;
@@ -235,12 +249,13 @@ static uint32_t receive_frames(struct lthread *t, struct lconn *c, const uint8_t
 			continue;
 		}
 		s->busy = false;
-		c->free[c->nr_free++] = (uint32_t)(s - c->slot);
+		to->free[to->nr_free++] = (uint32_t)(s - to->slot);
 		good++;
 		if (!measure)
 			continue;
+		t->strayed += to != c;
 		hist_add(t->all, now - s->due_ns);
-		if (some_slow && !bench_is_slow(t->opts, c->id, s->hdr.seq))
+		if (some_slow && !bench_is_slow(t->opts, to->id, s->hdr.seq))
 			hist_add(t->fast, now - s->due_ns);
 	}
 	t->in_flight -= good;

@@ -43,6 +43,8 @@ struct lthread {
 	_Atomic uint64_t msgs; /* good replies, since ever */
 	uint64_t bad;
 	uint64_t in_flight;
+	struct lconn *all_conns; /* any_conn: a reply says whose it is */
+	uint64_t strayed;
 	bool dead; /* a connection broke: the round is void */
 	char error[160];
 	struct hist *all, *fast;

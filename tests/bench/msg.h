@@ -108,6 +108,21 @@ static inline uint32_t bench_messages_per_turn(const struct bench_opts *o, uint3
 	return o->work == BENCH_WORK_NONE ? most : 1;
 }
 
+/* A worker has a message of @len bytes that nobody waits for: check and count it. */
+static inline void bench_take(const struct bench_opts *o, const uint8_t *msg, uint32_t len)
+{
+	static _Thread_local struct bench_taken *mine;
+	struct bench_msg m;
+
+	if (!mine)
+		mine = &o->shared->taken[atomic_fetch_add(&o->shared->nr_takers, 1) %
+					 BENCH_MAX_PIDS];
+	memcpy(&m, msg, sizeof(m));
+	if (len != o->size || m.sum != bench_sum(msg + BENCH_HDR, len - BENCH_HDR))
+		atomic_fetch_add_explicit(&mine->bad, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&mine->msgs, 1, memory_order_relaxed);
+}
+
 /* Build the reply to @msg (of @len bytes on the wire) at @out, which has BENCH_MAX_SIZE bytes. */
 static inline uint32_t bench_reply(const struct bench_opts *o, const uint8_t *msg, uint32_t len,
 				   uint8_t *out)

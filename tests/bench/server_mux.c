@@ -67,6 +67,10 @@ static void mux_serve(const struct bench_opts *o, struct kcm_worker *w)
 				continue;
 			}
 			bench_work(o, m[i].data);
+			if (o->one_way) {
+				bench_take(o, m[i].data, len);
+				continue;
+			}
 			kcm_send(w, m[i].conn, tx, bench_reply(o, m[i].data, len, tx), flags);
 		}
 		if (flags & KCM_MORE)
