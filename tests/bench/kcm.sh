@@ -2,8 +2,8 @@
 # mux beside AF_KCM: one guest with a stock kernel that has the module runs both, in alternated
 # rounds. Table on stdout, kcm.json in build/bench.
 # Arguments (or $BENCH_ARGS, for make) go to bench_kcm: --quick, --part NAME, --help.
-# environment: KCM_KERNEL (6.1: a name of tests/vm/kernels.txt), KCM_CPUS (of the guest: 2 with KVM; 1 where it is
-#   emulated, which makes figures independent of the host's load)
+# environment: KCM_KERNEL (6.1: a name of tests/vm/kernels.txt), KCM_CPUS (of the guest: 2 with KVM;
+#   1 where it is emulated, which makes figures independent of the host's load)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 BUILD=$(realpath -m "${BUILD:-build}")
@@ -27,8 +27,8 @@ if [[ $processor == kvm ]]; then
 	export VM_CPUS=${KCM_CPUS:-2}
 	clock="its CPUs are real"
 elif [[ ${KCM_CPUS:-1} == 1 ]]; then
-	# Eight nanoseconds an instruction, and no time passes while nothing runs: what else the host
-	# does changes nothing.
+	# Eight nanoseconds an instruction, and idle time is skipped: what else the host does changes
+	# nothing.
 	export VM_CPUS=1 VM_ACCEL='-accel tcg,thread=single -icount shift=3,sleep=off -cpu max'
 	clock="EMULATED, 8 ns an instruction, caches and waiting for memory cost nothing"
 else
@@ -38,15 +38,21 @@ fi
 echo "One guest for both sides: kernel $(<"$kernel/release"), CPUs: $VM_CPUS."
 [[ $processor == kvm ]] || {
 	echo "There is no /dev/kvm that works: $clock."
-	echo "It is so for both sides. Rates and times mean nothing by themselves; ratios do, with care."
+	echo "It is so for both sides. Times mean nothing by themselves; ratios do, with care."
 }
 status=0
-VM_SECONDS=${VM_SECONDS:-3600} VM_BOOT_SECONDS=${VM_BOOT_SECONDS:-300} setpriv --pdeathsig KILL tests/vm/boot "$kernel" "$run" \
-	"$command" || status=$?
+VM_SECONDS=${VM_SECONDS:-7200} VM_BOOT_SECONDS=${VM_BOOT_SECONDS:-300} setpriv --pdeathsig KILL \
+	tests/vm/boot "$kernel" "$run" "$command" || status=$?
 cat "$run/out"
 rm -f "$run/initrd"
-[[ ! -e $run/why ]] || { echo "bench-kcm: $(<"$run/why"); see $run" >&2; exit 1; }
-tests/vm/dmesg "$run/dmesg" "$run/console" || { echo "bench-kcm: the guest's kernel says that something is wrong, see above" >&2; status=1; }
+if [[ -e $run/why ]]; then
+	echo "bench-kcm: $(<"$run/why"); see $run" >&2
+	exit 1
+fi
+tests/vm/dmesg "$run/dmesg" "$run/console" || {
+	echo "bench-kcm: the guest's kernel says that something is wrong, see above" >&2
+	status=1
+}
 [[ ! -s $run/mux.json ]] || jq --arg processor "$processor" --arg clock "$clock" \
 	'map(. + { processor: $processor, clock: $clock })' \
 	"$run/mux.json" >"$out/kcm.json"

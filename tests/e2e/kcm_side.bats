@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# AF_KCM beside the mux, as far as a kernel without AF_KCM shows it; tests/vm/tests.txt has the rest.
+# AF_KCM beside the mux, as far as a kernel without it shows; tests/vm/tests.txt has the rest.
 bats_require_minimum_version 1.5.0
 load common
 
@@ -18,7 +18,7 @@ SIDE=$BUILD/tests/kcm_side
 }
 
 @test "README: the table is the one that is judged" {
-	sed -n '/^<!-- kcm-side: begin -->$/,/^<!-- kcm-side: end -->$/p' "$ROOT/README.md" | grep -v '^<!-- kcm-side' \
-		>"$BATS_TEST_TMPDIR/readme"
+	sed -n '/^<!-- kcm-side: begin -->$/,/^<!-- kcm-side: end -->$/p' "$ROOT/README.md" |
+		grep -v '^<!-- kcm-side' >"$BATS_TEST_TMPDIR/readme"
 	"$SIDE" table | diff "$BATS_TEST_TMPDIR/readme" -
 }

@@ -25,15 +25,15 @@ struct row {
 	const char *mux, *why; /* NULL: the same */
 };
 
-#define TOLD_IN_ORDER \
-	"workers learn it, behind the connection's messages; the mux closes (keep_on_error: it does not)"
+#define TOLD_IN_ORDER "told behind the messages; the mux closes, unless keep_on_error"
 
 static const struct row rows[] = {
 	{ "whole", "messages in pieces of 1 to 999 bytes", whole, "200 of 200", NULL, NULL },
 	{ "mixed", "twelve lengths in one segment", mixed, "12 of 12", NULL, NULL },
-	{ "documented", "the same, framed as the documentation shows", documented,
+	{ "documented",
+	  "twelve lengths in one segment, by the program of the kernel's documentation", documented,
 	  "cut at wrong places", "12 of 12",
-	  "AF_KCM's program sees the whole segment and is not told where the message begins" },
+	  "it looks at the front of the segment, which is all that AF_KCM tells it" },
 	{ "early", "sent before the connection is attached", early, "5 of 5", NULL, NULL },
 	{ "origin", "which connection a message came from", origin, "not told", "told",
 	  "without it no server can answer" },
@@ -44,10 +44,12 @@ static const struct row rows[] = {
 	{ "truncated", "a buffer that is too small", truncated,
 	  "16 of 100, MSG_TRUNC, then the next", "100 of 100, in place",
 	  "libkcm copies nothing, so there is no buffer" },
-	{ "partial", "the same of SOCK_SEQPACKET", partial, "16 of 100, then the next",
-	  "100 of 100, in place", "AF_KCM drops the rest, though SOCK_SEQPACKET promises it" },
-	{ "peek", "MSG_PEEK", peek, "100 bytes, and again without it", "no such call",
-	  "a message is read where it is, until kcm_release()" },
+	{ "partial", "a buffer that is too small, SOCK_SEQPACKET", partial,
+	  "16 of 100, then the next", "100 of 100, in place",
+	  "AF_KCM drops the rest, though SOCK_SEQPACKET promises it" },
+	{ "peek", "MSG_PEEK", peek, "100 bytes, and again without it",
+	  "100 bytes, there until they are released",
+	  "a message is read where it is; there is no such call" },
 	{ "in-turn", "three workers, messages apart", in_turn, "4, 4, 4", NULL, NULL },
 	{ "in-turn-segment", "three workers, in one segment", in_turn_segment, "12, 0, 0",
 	  "4, 4, 4", "AF_KCM chooses a worker a wake-up, the mux (robin) a message" },

@@ -114,7 +114,10 @@ static void af_ended(struct side *s, int conn, char *text)
 	snprintf(text, SIDE_TEXT, "%s on the TCP socket", err ? strerrorname_np(err) : "hang-up");
 }
 
-/* RX-Msgs of the multiplexor's line: there is one in this network namespace. */
+/*
+ * RX-Msgs of all connections, the last line of numbers. The multiplexors' own line is behind: they
+ * learn of a message when the next one comes, see kcm_update_rx_mux_stats().
+ */
 static uint64_t af_counted(struct side *s)
 {
 	unsigned long long n = 0;
@@ -123,8 +126,7 @@ static uint64_t af_counted(struct side *s)
 
 	(void)s;
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, " %llu", &n) == 1)
-			break; /* the line below that of names */
+		sscanf(line, " %llu", &n); /* names are no numbers */
 	if (f)
 		fclose(f);
 	return n;
