@@ -73,9 +73,9 @@ struct flow_inst {
 	char *text;		  /* conf.text_bytes, no end */
 
 	/* Memory that all programs share. */
-	struct kcm_fl_pol *pol;	  /* conf.slots */
-	struct kcm_fl_count *cnt; /* cpus * conf.slots */
-	struct kcm_fl_stat *stat; /* cpus */
+	struct kcm_fl_pol *pol;	     /* conf.slots */
+	struct kcm_fl_count *cnt;    /* cpus * conf.slots */
+	struct kcm_fl_stat *stat;    /* cpus */
 	struct kcm_fl_head *h4, *h6; /* from here on: see flow_inst_cache() */
 	struct kcm_fl_ent4 *e4;
 	struct kcm_fl_ent6 *e6;
