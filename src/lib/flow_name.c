@@ -75,7 +75,7 @@ int flow_link_name(char *name, size_t size, const char *ifname)
 
 	if (size <= n)
 		return -ENAMETOOLONG;
-	memcpy(name, FLOW_LINK, n); /* NOLINT(bugprone-not-null-terminated-result): encode() does */
+	memcpy(name, FLOW_LINK, n);
 	return encode(name + n, size - n, ifname);
 }
 
