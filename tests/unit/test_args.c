@@ -118,14 +118,11 @@ static void what_may_be_given_again_is_kept_in_order(void **state)
 static void wrong_usage_exits_2(void **state)
 {
 	char **wrong[] = {
-		EMPTY,		    /* no name */
-		ARGV("m"),	    /* required option missing */
-		ARGV("m", "frame"), /* no value */
-		ARGV("m",
-		     "--frame="
-		     "x",
-		     "frame", "y"),		   /* twice */
-		ARGV("m", "frame", "x", "y", "z"), /* too many */
+		EMPTY,				      /* no name */
+		ARGV("m"),			      /* required option missing */
+		ARGV("m", "frame"),		      /* no value */
+		ARGV("m", "--frame=x", "frame", "y"), /* twice */
+		ARGV("m", "frame", "x", "y", "z"),    /* too many */
 		ARGV("m", "frame", "x", "--nope"),
 		ARGV("m", "frame", "x", "-x"),
 		ARGV("m", "frame", "x", "--quiet=1"),	      /* flag with a value */
