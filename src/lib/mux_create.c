@@ -292,6 +292,7 @@ int kcm_mux_create(const char *name, const struct kcm_mux_opts *opts, char *err,
 		fail(err, el, ret, "open BPF object: %s", strerror(-ret));
 		goto out;
 	}
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): it has one, or errno */
 	memcpy(o.cfg, &conf.cfg, sizeof(conf.cfg));
 	memcpy(o.frame, &conf.frame, sizeof(conf.frame));
 	ret = set_sizes(&o, &conf);
