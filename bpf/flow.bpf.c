@@ -51,7 +51,7 @@ __noinline int changed(const struct look *l, __u32 genid, __u32 slot, __u32 also
 		}
 		if (!(c->families & 1 << l->family))
 			continue;
-		if (l->family == KCM_FL_IP6 ? match6_any(&c->r6, l) : match4_any(&c->r4, l))
+		if (l->family == KCM_FL_IP6 ? match6(&c->r6, l) : match4(&c->r4, l))
 			return true;
 	}
 	return false;

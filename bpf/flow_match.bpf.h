@@ -200,7 +200,6 @@ static __always_inline bool is_plain(const struct kcm_fl_cond *c)
 	return !(((c->kind ^ KCM_FL_PLAIN) & KCM_FL_PLAIN_BITS) | (c->where & KCM_FL_PLAIN_WHERE));
 }
 
-/* Rules of all kinds. */
 static __always_inline bool match4_any(const struct kcm_fl_rule4 *r, const struct look *l)
 {
 	if ((not4(l->f[KCM_FL_F_SADDR], r->saddr, r->c.slen) ^ r->c.slist / KCM_FL_ADDR_NOT) |
@@ -217,26 +216,12 @@ static __always_inline bool match6_any(const struct kcm_fl_rule6 *r, const struc
 	return !not_rest(&r->c, l);
 }
 
-/*
- * Those of a leaf that are not plain. Not static: verified once, and not for each rule of a leaf.
- * Such a function may write to what it gets, says the verifier, so not for read-only data.
- */
-__noinline int special4(const struct kcm_fl_rule4 *r, const struct look *l)
-{
-	return r && l && match4_any(r, l);
-}
-
-__noinline int special6(const struct kcm_fl_rule6 *r, const struct look *l)
-{
-	return r && l && match6_any(r, l);
-}
-
 static __always_inline bool match4(const struct kcm_fl_rule4 *r, const struct look *l)
 {
 	__u64 src = l->f[KCM_FL_F_SADDR] ^ r->saddr, dst = l->f[KCM_FL_F_DADDR] ^ r->daddr;
 
 	if (!is_plain(&r->c))
-		return special4(r, l);
+		return match4_any(r, l);
 	return !(src >> ((32 - r->c.slen) & 63) | dst >> ((32 - r->c.dlen) & 63) |
 		 not_plain(&r->c, l));
 }
@@ -244,7 +229,7 @@ static __always_inline bool match4(const struct kcm_fl_rule4 *r, const struct lo
 static __always_inline bool match6(const struct kcm_fl_rule6 *r, const struct look *l)
 {
 	if (!is_plain(&r->c))
-		return special6(r, l);
+		return match6_any(r, l);
 	return !(not6(&l->f[KCM_FL_F_SADDR], r->saddr, r->c.slen) |
 		 not6(&l->f[KCM_FL_F_DADDR], r->daddr, r->c.dlen) | not_plain(&r->c, l));
 }
