@@ -20,7 +20,7 @@ import sys
 import time
 
 import faults_host
-from faults_verbs import forgotten, lasting, show, verbs
+from faults_verbs import forgotten, show, verbs
 from faults_world import World
 
 KINDS = [("fail", "bpf", errno.ENOMEM), ("fail", "open", errno.EMFILE), ("fail", "mmap", errno.ENOMEM),

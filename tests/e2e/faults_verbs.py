@@ -74,7 +74,7 @@ def verbs(cgroup, work):
         Verb("flow policy del", "flow policy del fl0 one", [policy], [flow, policy],
              "flow policy show fl0", again=(1,)),
         Verb("flow policy replace", f"flow policy replace fl0 -f {work}/policies",
-             [f"flow policy replace fl0 -f /dev/null"], [flow], "flow policy show fl0"),
+             ["flow policy replace fl0 -f /dev/null"], [flow], "flow policy show fl0"),
         Verb("flow policy default", "flow policy default fl0 drop", ["flow policy default fl0 pass"],
              [flow], "flow policy show fl0"),
         Verb("flow flush", "flow flush fl0", [], [flow, policy], "flow policy show fl0"),
