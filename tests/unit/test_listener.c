@@ -17,7 +17,7 @@
 #include "cmocka_all.h"
 #include "listener.h"
 
-#define PORT 7000
+#define PORT 27183 /* that no other program on the machine has: all namespaces are searched */
 
 struct shape {
 	int family, type, protocol;
