@@ -3,6 +3,7 @@
 #ifndef KCM_UTIL_H
 #define KCM_UTIL_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,12 @@
 	})
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+/* What the kernel calls invalid in a program is no wrong word of the caller's. */
+static inline int util_load_err(int err)
+{
+	return err == -EINVAL ? -EOPNOTSUPP : err;
+}
 
 static inline void util_freep(void *p)
 {

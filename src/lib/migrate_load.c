@@ -131,7 +131,7 @@ static int load(struct attaching *a)
 	if (!a->obj)
 		return fail(a, -errno, "open BPF object: %s", strerror(errno));
 	err = bpf_object__load(a->obj);
-	return err ? fail(a, err, "load BPF programs: %s", strerror(-err)) : 0;
+	return err ? fail(a, util_load_err(err), "load BPF programs: %s", strerror(-err)) : 0;
 }
 
 static int fill(struct attaching *a)

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "../util.h"
 #include "kernel.h"
 #include "mux_file.h"
 #include "pin.h"
@@ -299,6 +300,7 @@ int kcm_mux_create(const char *name, const struct kcm_mux_opts *opts, char *err,
 	ret = ret ?: obj_load(&o);
 	if (ret) {
 		fail(err, el, ret, "load BPF programs: %s", strerror(-ret));
+		ret = util_load_err(ret);
 		goto out;
 	}
 	ret = fill_maps(&o, &conf, regions);

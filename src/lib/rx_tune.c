@@ -49,7 +49,7 @@ static int load(struct tuning *t)
 	if (!t->skel)
 		return fail(t, -errno, "open BPF object: %s", strerror(errno));
 	err = rx__load(t->skel);
-	return err ? fail(t, err, "load BPF programs: %s", strerror(-err)) : 0;
+	return err ? fail(t, util_load_err(err), "load BPF programs: %s", strerror(-err)) : 0;
 }
 
 static int open_cgroup(struct tuning *t)
