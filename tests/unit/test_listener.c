@@ -136,7 +136,7 @@ static void every_setting_is_told(void **state)
 	assert_int_equal(stat("/proc/self/ns/net", &st), 0);
 	assert_int_equal(l->netns_inode, st.st_ino);
 	assert_true(l->netns_cookie > 0);
-	assert_string_equal(kcm_listener_text(l, text), "127.0.0.1:7000 dev 1");
+	assert_string_equal(kcm_listener_text(l, text), "127.0.0.1:27183 dev 1");
 	kcm_listeners_free(l, 1);
 	close(fd);
 }
