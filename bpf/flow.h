@@ -184,8 +184,9 @@ struct kcm_fl_cond {
 #define KCM_FL_KIND(flags, tcp_mask, slist, dlist) \
 	((__u64)(flags) << 48 | (__u64)(tcp_mask) << 32 | (__u64)(slist) << 8 | (__u64)(dlist))
 #endif
+#define KCM_FL_FRAG_ANY	   (KCM_FL_FRAG_NO | KCM_FL_FRAG_FIRST | KCM_FL_FRAG_LATER)
 #define KCM_FL_PLAIN_BITS  KCM_FL_KIND(0xff & ~KCM_FL_HAS_PROTO, 0xff, 0xff, 0xff)
-#define KCM_FL_PLAIN	   KCM_FL_KIND(KCM_FL_FRAG_NO | KCM_FL_FRAG_FIRST | KCM_FL_FRAG_LATER, 0, 0, 0)
+#define KCM_FL_PLAIN	   KCM_FL_KIND(KCM_FL_FRAG_ANY, 0, 0, 0)
 #define KCM_FL_PLAIN_WHERE KCM_FL_WHERE(0xffff & ~KCM_FL_ON, 0, 0) /* not one of these */
 
 #define KCM_FL_WHERE(vlan, slot, rank) ((__u64)(vlan) << 48 | (__u64)(slot) << 24 | (rank))
