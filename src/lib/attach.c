@@ -85,6 +85,11 @@ static int check_socket(int fd, uint64_t *cookie)
 		return -errno;
 	if (v != IPPROTO_TCP)
 		return -EOPNOTSUPP;
+	len = sizeof(int);
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &v, &len))
+		return -errno;
+	if (v) /* nothing would ever come from it */
+		return -EOPNOTSUPP;
 	len = sizeof(ulp);
 	if (!getsockopt(fd, IPPROTO_TCP, TCP_ULP, ulp, &len) && len > 0 && ulp[0])
 		return -EOPNOTSUPP; /* kTLS and a verdict program exclude each other */

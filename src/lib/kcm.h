@@ -107,7 +107,7 @@ void kcm_mux_close(struct kcm_mux *mux);
  * @id: may be NULL
  * Nothing that arrived before is lost. On failure the caller still has @fd.
  * Return: 0; -ENOSPC no free slot; -EBUSY in another sockmap, or received from by kcm_rx;
- *	-EOPNOTSUPP not TCP, or kTLS.
+ *	-EOPNOTSUPP not TCP, a listener, or kTLS.
  */
 int kcm_attach(struct kcm_mux *mux, int fd, const void *early, size_t early_bytes, kcm_conn_id *id);
 
