@@ -199,20 +199,22 @@ step ask "client ${load[*]}    ($CONNS connections, one request of 20 takes 5 ms
 "$BUILD/examples/client" "${load[@]}" >"$tmp/client" 2>&1 &
 client=$!
 
-killed='' at=0 drawn_at=0
+killed=0 at=0 drawn_at=0
 wait_for "the client did not start" has_traffic
 tables >/dev/null # what the first rates are measured from
 start=$SECONDS
-while sleep 1 && ((at = SECONDS - start, at < LASTS)); do
-	if ((screen || !drawn_at || at >= drawn_at + 5)); then
-		draw "$at"
-		drawn_at=$at
-	fi
-	if [[ -z $killed ]] && ((at >= LASTS / 2)); then
+# A worker is killed in any case, even where a look takes as long as all of it should.
+while sleep 1 && ((at = SECONDS - start, at < LASTS || !killed)); do
+	if [[ $killed == 0 ]] && ((at >= LASTS / 2)); then
 		killed=$("$KCMTOOL" -j mux workers "$NAME" |
 			jq '[.workers[] | select(.command == "rpc_worker")] | max_by(.in_hand).pid')
 		kill -KILL "$killed" || fail "there is no worker to kill"
 		step kill "kill -KILL $killed    (a worker, with what it has in hand)"
+	fi
+	((at < LASTS)) || break
+	if ((screen || !drawn_at || at >= drawn_at + 5)); then
+		draw "$at"
+		drawn_at=$at
 	fi
 done
 draw "$LASTS"
