@@ -32,6 +32,20 @@ static const char *take(struct kcm_sk_rule *r, __u32 bits)
 	return NULL;
 }
 
+static const char *take_lport(struct kcm_sk_rule *r, __u16 port)
+{
+	if (r->match & KCM_RULE_PORT)
+		return "together with port it is not known to limits";
+	r->lport = port;
+	return take(r, KCM_RULE_LPORT);
+}
+
+static const char *take_rport(struct kcm_sk_rule *r, __u16 port)
+{
+	r->rport = port;
+	return take(r, KCM_RULE_RPORT);
+}
+
 static const char *take_addr(struct kcm_sk_rule *r, const struct sock_value *v, bool remote)
 {
 	const char *why = take(r, remote ? KCM_RULE_RADDR : KCM_RULE_LADDR);
@@ -45,8 +59,7 @@ static const char *take_addr(struct kcm_sk_rule *r, const struct sock_value *v, 
 	*(remote ? &r->raddr_bits : &r->laddr_bits) = v->bits;
 	if (!v->port)
 		return NULL;
-	*(remote ? &r->rport : &r->lport) = v->port;
-	return take(r, remote ? KCM_RULE_RPORT : KCM_RULE_LPORT | KCM_RULE_PORT);
+	return remote ? take_rport(r, v->port) : take_lport(r, v->port);
 }
 
 static const char *take_label(struct kcm_sk_rule *r, const struct sock_value *v)
@@ -73,13 +86,9 @@ static const char *take_term(struct kcm_sk_rule *r, enum sock_field_id id,
 		r->lport = (__u16)v->num;
 		return take(r, KCM_RULE_PORT);
 	case SOCK_F_LPORT:
-		if (r->match & KCM_RULE_PORT)
-			return "together with port it is not known to limits";
-		r->lport = (__u16)v->num;
-		return take(r, KCM_RULE_LPORT);
+		return take_lport(r, (__u16)v->num);
 	case SOCK_F_RPORT:
-		r->rport = (__u16)v->num;
-		return take(r, KCM_RULE_RPORT);
+		return take_rport(r, (__u16)v->num);
 	case SOCK_F_LADDR:
 		return take_addr(r, v, false);
 	case SOCK_F_RADDR:
