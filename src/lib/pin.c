@@ -95,44 +95,67 @@ static int remove_tree(int parent_fd, const char *name)
 	return unlinkat(parent_fd, name, AT_REMOVEDIR) ? -errno : 0;
 }
 
+/* -errno if it was for lack of something; what is not ours to clean is no error. */
+static int shortage(void)
+{
+	return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : 0;
+}
+
 /* Unlink links to what is not there any more, and the directory if that was all. */
-static void clean_system(int root_fd, const char *name)
+static int clean_system(int root_fd, const char *name)
 {
 	_cleanup_dir_ DIR *d = NULL;
 	struct dirent *e;
 	int fd = openat(root_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
-		return;
+		return shortage();
 	d = fdopendir(fd);
 	if (!d) {
+		int err = shortage();
+
 		close(fd);
-		return;
+		return err;
 	}
 	while ((e = readdir(d)))
 		if (e->d_type == DT_LNK && faccessat(fd, e->d_name, F_OK, 0) && errno == ENOENT)
 			unlinkat(fd, e->d_name, 0);
 	unlinkat(root_fd, name, AT_REMOVEDIR);
+	return 0;
+}
+
+static int clean_systems(void)
+{
+	_cleanup_dir_ DIR *d = opendir(KCM_PIN_ROOT);
+	struct dirent *e;
+	int err = 0;
+
+	if (!d)
+		return shortage();
+	while (!err && (e = readdir(d)))
+		if (kcm_pin_name_ok(e->d_name))
+			err = clean_system(dirfd(d), e->d_name);
+	return err;
 }
 
 /*
  * Remove what is staged, links to nothing and directories that are empty: after this there is
- * nothing but whole instances. The lock is held.
+ * nothing but whole instances. The lock is held. A moment's shortage must not leave it so: what is
+ * staged is still attached, and links are what people look at.
  */
 static int clean(void)
 {
-	int err = remove_tree(AT_FDCWD, KCM_PIN_STAGE);
-	_cleanup_dir_ DIR *d = opendir(KCM_PIN_ROOT);
-	struct dirent *e;
+	int err = remove_tree(AT_FDCWD, KCM_PIN_STAGE), links;
 
-	/* What is staged is still attached: a moment's shortage must not leave it so. */
 	if (err && err != -ENOENT)
 		err = remove_tree(AT_FDCWD, KCM_PIN_STAGE);
-	while (d && (e = readdir(d)))
-		if (kcm_pin_name_ok(e->d_name))
-			clean_system(dirfd(d), e->d_name);
+	if (err == -ENOENT)
+		err = 0;
+	links = clean_systems();
+	if (links)
+		links = clean_systems();
 	rmdir(KCM_PIN_ROOT);
-	return err == -ENOENT ? 0 : err;
+	return err ?: links;
 }
 
 int kcm_pin_lock(void)
