@@ -6,7 +6,8 @@ PORT, UDP_PORT, FREE_PORT = 7070, 7071, 7072
 # What may be different from one look to the next.
 FLEETING = {"age_s", "packets", "bytes", "queue", "queue_bytes", "given", "in", "out", "anchor_pid",
             "keeper_pid", "default_packets", "default_bytes", "took_ms", "genid", "cache_used",
-            "memory_bytes", "hit_percent", "waiting", "divert", "created", "number", "connections"}
+            "memory_bytes", "idle_ns", "age_ns", "hit_percent", "waiting", "divert", "created", "number",
+            "connections"}
 
 
 def lasting(value):
