@@ -224,6 +224,7 @@ faults: deps
 	@$(MAKE) --no-print-directory tests
 	@for system in $(FAULTS); do KCM_FAULTS=all BUILD=$(BUILD) \
 		tests/run "e2e/faults.bats=^$$system:" || exit 1; done
+	@KCM_FAULTS=all BUILD=$(BUILD) tests/run "e2e/load.bats=system calls?( |$$)"
 
 fuzz: fuzzers
 	@BUILD=$(BUILD) tests/run fuzz

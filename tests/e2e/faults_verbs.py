@@ -17,8 +17,13 @@ def lasting(value):
     return [lasting(v) for v in value] if isinstance(value, list) else value
 
 
+# What is known of all new sockets is not taken back because it could not be told to one that is there.
+PARTIAL = "it is in force for new sockets before it is applied to those there are, and says so"
+
+
 class Verb:
-    def __init__(self, name, command, back=(), setup=(), shown=None, again=(), extra=None, once=False):
+    def __init__(self, name, command, back=(), setup=(), shown=None, again=(), extra=None, once=False,
+                 partial=None):
         self.name = name
         self.command = command.split()
         self.back = [b.split() for b in back]  # from after the command to before it
@@ -26,6 +31,7 @@ class Verb:
         self.shown = shown.split() if shown else None  # the command that shows what it changes
         self.again = again  # exit codes where it has been done already
         self.once = once  # the second time it does something else
+        self.partial = partial  # why what has failed half-way stays so
         self.extra = extra  # more of the state: a question for the server
 
     @property
@@ -107,10 +113,10 @@ def verbs(cgroup, work):
         Verb("sock sweep", "sock sweep", [], [sock], "sock frame list"),
         Verb("sock frame", framed, [f"sock frame del {FREE_PORT}"], [sock], "sock frame list"),
         Verb("sock frame del", f"sock frame del {FREE_PORT}", [framed], [sock, framed],
-             "sock frame list", again=(1,)),
-        Verb("sock limit", limit, ["sock limit del 1"], [sock], "sock limit list"),
+             "sock frame list", again=(1,), partial=PARTIAL),
+        Verb("sock limit", limit, ["sock limit del 1"], [sock], "sock limit list", partial=PARTIAL),
         Verb("sock limit del", "sock limit del 1", [limit], [sock, limit], "sock limit list",
-             again=(1,)),
+             again=(1,), partial=PARTIAL),
         Verb("sock label", f"sock label port {PORT} tenant=one", [f"sock label port {PORT} tenant="],
              [sock], "sock show"),
         Verb("sock snapshot", "sock snapshot", [], [sock], "sock frame list"),
