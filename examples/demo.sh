@@ -167,6 +167,7 @@ wait_for() { # what command...: until it succeeds, while the server lives
 }
 workers_are() { [[ $("$KCMTOOL" -j mux show "$NAME" | jq .workers) == "$1" ]]; }
 has_traffic() { "$KCMTOOL" -j mux stats "$NAME" | jq -e '.receive.messages > 0'; }
+deaths_are() { [[ $("$KCMTOOL" -j mux stats "$NAME" | jq .workers.deaths) == "$1" ]]; }
 can_run() { setpriv --reuid nobody --regid nogroup --clear-groups test -x "$1"; }
 
 "$KCMTOOL" status >/dev/null 2>&1
@@ -221,6 +222,7 @@ draw "$LASTS"
 drawn=0
 wait "$client" || { cat "$tmp/client" >&2; fail "the client did not get all its answers"; }
 client=''
+wait_for "the death of a worker was not noticed" deaths_are 1
 "$KCMTOOL" -j mux stats "$NAME" >"$tmp/stats" || fail "kcmtool mux stats failed"
 
 step stop "kill -TERM $server    (what is begun is finished, the mux goes with its server)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Every command that changes something: system calls and allocations that fail, kills, and machines
-# that lack something. Here a sample by the seed that is printed; KCM_FAULTS=all (make faults) is all.
+# that lack something. Here a sample, another one with another KCM_SEED; KCM_FAULTS=all (make faults) is all.
 bats_require_minimum_version 1.5.0
 load common
 

@@ -17,8 +17,8 @@ def lasting(value):
     return [lasting(v) for v in value] if isinstance(value, list) else value
 
 
-# What is known of all new sockets is not taken back because it could not be told to one that is there.
-PARTIAL = "it is in force for new sockets before it is applied to those there are, and says so"
+# What is in force for some sockets is not taken back because others could not be told.
+PARTIAL = "it is in force for some sockets before others are told, and says so"
 
 
 class Verb:
@@ -118,7 +118,7 @@ def verbs(cgroup, work):
         Verb("sock limit del", "sock limit del 1", [limit], [sock, limit], "sock limit list",
              again=(1,), partial=PARTIAL),
         Verb("sock label", f"sock label port {PORT} tenant=one", [f"sock label port {PORT} tenant="],
-             [sock], "sock show"),
+             [sock], "sock show", partial=PARTIAL),
         Verb("sock snapshot", "sock snapshot", [], [sock], "sock frame list"),
     ]
 
