@@ -97,6 +97,9 @@ static int read_label_op(struct reader *r, struct sock_term *t, char *text, size
 		return sock_wrong(&r->wrong, "labels are equal to a value, or not",
 				  t->field->example, "bad condition for '%s'", t->field->name);
 	t->op = op;
+	if (n + 2 > size)
+		return sock_wrong(&r->wrong, "it is too long", t->field->example,
+				  "bad value for '%s'", t->field->name);
 	text[n] = '=';
 	read_value(r, text + n + 1, size - n - 1);
 	return 0;
