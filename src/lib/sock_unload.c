@@ -39,10 +39,7 @@ int kcm_sock_unload(char *note, size_t size)
 	if (err)
 		return err;
 	if (access(path, F_OK)) {
-		int lock = kcm_pin_lock(); /* clears what a killed process left */
-
-		if (lock >= 0)
-			close(lock);
+		kcm_pin_tidy(); /* what a killed process left */
 		return -ENOENT;
 	}
 	links = sock_links_new();
